@@ -1,0 +1,42 @@
+# Run `make` to list the targets. Everything is installed into .venv; set PYTHON to use another Python 3.11+.
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+BIN := .venv/bin
+export DAGSTER_HOME := $(CURDIR)/dagster_home
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo dev test test-packs test-ui lint
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: .venv/.ready ## make .venv with the package and its tools
+
+.venv/.ready: pyproject.toml
+	@echo "installing into .venv (a few minutes the first time)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: setup ## rounds 0-2 of the demo task, with what they achieved (about 2 minutes after installing)
+	$(BIN)/s3-assets demo
+
+dev: setup ## the Dagster UI on http://127.0.0.1:3000
+	$(BIN)/dg dev --host 127.0.0.1
+
+test: setup ## the tests; needs no network, browser or packs
+	$(BIN)/pytest -q
+	@echo "left out: tests that need the text packs (make test-packs) and a browser (make test-ui)"
+
+test-packs: setup ## tests on real text; S3_ASSETS_PACKS names the folder of packs
+	@test -n "$(S3_ASSETS_PACKS)" || { echo "set S3_ASSETS_PACKS to the folder of packs"; exit 2; }
+	$(BIN)/pytest -q -m packs
+
+test-ui: setup ## tests of the UI in headless Chromium (found as chromium on the PATH, or S3_ASSETS_CHROMIUM)
+	$(BIN)/pip install --quiet --editable '.[ui]'
+	$(BIN)/pytest -q -m ui
+
+lint: setup ## format, lint and type checks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy

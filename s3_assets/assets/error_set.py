@@ -1,0 +1,28 @@
+"""The ``error_set`` asset. Only its declaration belongs here; the rule is in ``loop/steps.py``."""
+
+import dagster as dg
+
+from s3_assets.assets.common import asset_arguments
+from s3_assets.assets.shown import Events, StepConfig, run_step
+from s3_assets.loop.fingerprints import ERROR_SET, GOLD, TRAINED_MODEL
+from s3_assets.loop.steps import make_error_set
+from s3_assets.partitions import round_number
+from s3_assets.resources import WarehouseResource
+from s3_assets.tasks.load import Task
+
+SENTENCE = "D_mis: the steering gold that the student of this round gets wrong (paper, Algorithm 2)."
+
+
+def error_set_asset(task: Task) -> dg.AssetsDefinition:
+    """``<task>/error_set``, by round."""
+
+    @dg.asset(**asset_arguments(task, ERROR_SET, SENTENCE, [GOLD, TRAINED_MODEL], {"polars"}))
+    def error_set(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
+        store, round_ = warehouse.open(), round_number(context.partition_key)
+        yield from run_step(
+            context,
+            lambda: make_error_set(task, store, round_, config.force),
+            sample=["label", "prediction", "probability", "text"],
+        )
+
+    return error_set

@@ -1,0 +1,49 @@
+"""The ``trained_model`` asset. Only its declaration belongs here; training is in ``student/`` and ``loop/training.py``."""
+
+import json
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from s3_assets.assets.common import asset_arguments
+from s3_assets.assets.shown import Events, StepConfig, confusion_table, markdown_table, run_step
+from s3_assets.loop.fingerprints import GOLD, SEED_SET, TRAINED_MODEL, loop_key
+from s3_assets.loop.publish import StepResult
+from s3_assets.loop.steps import live_predictions, make_trained_model
+from s3_assets.partitions import round_number
+from s3_assets.resources import WarehouseResource
+from s3_assets.tasks.load import Task
+
+SENTENCE = (
+    "The student, trained from its checkpoint on this round's seed set; its epoch is chosen on selecting gold. Also "
+    "writes the table `predictions`: what it says of every gold row. Test accuracy is reported and feeds nothing."
+)
+
+
+def trained_model_asset(task: Task) -> dg.AssetsDefinition:
+    """``<task>/trained_model``, by round."""
+    arguments = asset_arguments(task, TRAINED_MODEL, SENTENCE, [GOLD, SEED_SET], {"pytorch", "huggingface"})
+
+    @dg.asset(**arguments)
+    def trained_model(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
+        store, round_ = warehouse.open(), round_number(context.partition_key)
+
+        def extra(result: StepResult) -> dict[str, Any]:
+            row = result.rows.row(0, named=True)
+            predictions = live_predictions(store, loop_key(task, round_))
+            select = predictions.filter(pl.col("split") == "select")
+            return {
+                "model_id": row["model_id"],
+                "model_folder": str(store.root / row["path"]),
+                "device": row["device"],
+                "random_seed": row["seed"],
+                "training_fingerprint": row["training_fingerprint"],
+                "hyperparameters": dg.MetadataValue.json(json.loads(row["hyperparameters"])),
+                "history": dg.MetadataValue.md(markdown_table(pl.DataFrame(json.loads(row["history"])))),
+                "confusion_on_selecting_gold": dg.MetadataValue.md(confusion_table(select, list(task.spec.labels))),
+            }
+
+        yield from run_step(context, lambda: make_trained_model(task, store, round_, config.force), extra)
+
+    return trained_model

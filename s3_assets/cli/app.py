@@ -1,0 +1,47 @@
+"""The ``s3-assets`` command: its list of commands, and errors as messages.
+
+Belongs here: registering commands, turning known errors into one message and an exit code. Does not belong here:
+what a command does (the modules beside this one).
+"""
+
+import sys
+
+import typer
+
+from s3_assets.cli.catalog import catalog
+from s3_assets.cli.check import check
+from s3_assets.cli.demo import demo
+from s3_assets.cli.new_task import new_task
+from s3_assets.cli.reset import reset
+from s3_assets.cli.run import RunFailed, run
+from s3_assets.cli.sql import sql
+from s3_assets.cli.status import status
+from s3_assets.loop.state import NotReady
+from s3_assets.tasks.load import TaskError
+
+app = typer.Typer(
+    help="Train small NLP models on data a large model writes, aimed round by round at what the small model gets wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("new-task")(new_task)
+app.command("check")(check)
+app.command("run")(run)
+app.command("status")(status)
+app.command("sql")(sql)
+app.command("reset")(reset)
+app.command("catalog")(catalog)
+app.command("demo")(demo)
+
+
+def main() -> None:
+    """Entry point. Exit code 2 for a problem the user can mend, 1 for a step that failed; both with a message."""
+    try:
+        app()
+    except RunFailed as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+    except (TaskError, NotReady) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)

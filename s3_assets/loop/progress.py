@@ -1,0 +1,86 @@
+"""How the loop is doing: gains on selecting gold and one row of figures per round.
+
+Belongs here: figures read from live parts, for the stop rule, ``status`` and the closing table. Does not belong
+here: printing them (``cli/``), the rule itself (``stop.py``).
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from s3_assets.loop.fingerprints import DRIFT, SEED_SET, TRAINED_MODEL, loop_key
+from s3_assets.loop.steps import live_predictions
+from s3_assets.loop.stop import Gain, gains
+from s3_assets.store.parts import Warehouse
+from s3_assets.tasks.load import Task
+
+# The drift metric shown where there is room for one.
+HEADLINE_DRIFT = "vocabulary_js"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Rows right of one split, with the 95% Wilson interval of the share."""
+
+    right: int
+    rows: int
+
+    @property
+    def share(self) -> float:
+        """Accuracy, 0 to 1."""
+        return self.right / self.rows
+
+    def interval(self) -> tuple[float, float]:
+        """95% Wilson score interval, 0 to 1."""
+        from scipy.stats import binomtest  # about 1 s
+
+        bounds = binomtest(self.right, self.rows).proportion_ci(0.95, method="wilson")
+        return float(bounds.low), float(bounds.high)
+
+
+@dataclass(frozen=True)
+class RoundFigures:
+    """What one round came to. A score is None when its split has no rows or the round has no model."""
+
+    round: int
+    rows: int
+    errors: int | None
+    steer: Score | None
+    select: Score | None
+    test: Score | None
+    drift: float | None
+    drift_floor: float | None
+    train_seconds: float | None
+
+
+def selecting_gains(task: Task, warehouse: Warehouse, last_round: int) -> list[Gain]:
+    """Gains on selecting gold of rounds 1 to ``last_round``. Reads no other split."""
+    return gains([_split(task, warehouse, round_, "select") for round_ in range(last_round + 1)])
+
+
+def round_figures(task: Task, warehouse: Warehouse, round_: int) -> RoundFigures:
+    """Figures of a round, from its live parts."""
+    key = loop_key(task, round_).columns()
+    seed_set, drift, model = (warehouse.live(name, key) for name in (SEED_SET, DRIFT, TRAINED_MODEL))
+    scores = {split: _score(_split(task, warehouse, round_, split)) for split in ("steer", "select", "test")}
+    measured = drift.read().filter(pl.col("label").is_null() & (pl.col("metric") == HEADLINE_DRIFT)) if drift else None
+    steer = scores["steer"]
+    return RoundFigures(
+        round=round_,
+        rows=seed_set.read().height if seed_set else 0,
+        errors=steer.rows - steer.right if steer else None,
+        steer=steer,
+        select=scores["select"],
+        test=scores["test"],
+        drift=measured["value"][0] if measured is not None and measured.height else None,
+        drift_floor=measured["floor"][0] if measured is not None and measured.height else None,
+        train_seconds=model.read()["train_seconds"][0] if model else None,
+    )
+
+
+def _split(task: Task, warehouse: Warehouse, round_: int, split: str) -> pl.DataFrame:
+    return live_predictions(warehouse, loop_key(task, round_)).filter(pl.col("split") == split)
+
+
+def _score(predictions: pl.DataFrame) -> Score | None:
+    return Score(int(predictions["correct"].sum()), predictions.height) if predictions.height else None

@@ -1,0 +1,77 @@
+"""The frame around every step: find live inputs, reuse what is current, check, write, note where it came from.
+
+Belongs here: the rule that a step built from the same inputs is not done again, and that a part becomes live only
+after its checks passed. Does not belong here: what a step does (``steps.py``), what is live (``state.py``).
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from s3_assets.loop.checks import Check, ChecksFailed
+from s3_assets.loop.fingerprints import GOLD, input_fingerprint, loop_key
+from s3_assets.loop.state import Board
+from s3_assets.store.parts import DATA_VERSION, INPUT_FINGERPRINT, Part, Warehouse
+from s3_assets.tasks.load import Task
+
+log = logging.getLogger(__name__)
+
+Inputs = Mapping[str, Part]
+Numbers = dict[str, int | float]
+Made = tuple[pl.DataFrame, Numbers]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """A step's part, its rows, and numbers worth plotting across rounds.
+
+    ``reused`` is True when the live part was already built from the same inputs and nothing was done.
+    """
+
+    part: Part
+    rows: pl.DataFrame
+    numbers: Numbers
+    reused: bool
+    checks: Sequence[Check]
+
+
+def publish(
+    task: Task,
+    warehouse: Warehouse,
+    asset: str,
+    round_: int,
+    make: Callable[[Inputs], Made],
+    check: Callable[[pl.DataFrame, Inputs], Sequence[Check]] | None = None,
+    version: Callable[[pl.DataFrame], str] | None = None,
+    *,
+    force: bool = False,
+) -> StepResult:
+    """Make one asset of one round live, or find it live already.
+
+    Raises ``NotReady`` when an input is missing or stale, ``ChecksFailed`` when a check fails; then what was live stays
+    live. ``version`` replaces the content hash as data version where rows hold times. ``force`` makes it anyway.
+    """
+    board = Board(task, warehouse)
+    inputs = board.inputs(asset, round_)
+    live = board.step(asset, round_).part
+    if live is not None and board.is_live(asset, round_) and not force:
+        log.info("%s of round %d is there already, built from the same inputs", asset, round_)
+        rows = live.read()
+        checks = check(rows, inputs) if check else ()
+        return StepResult(live, rows, json.loads(live.metadata().get("numbers", "{}")), reused=True, checks=checks)
+    rows, numbers = make(inputs)
+    checks = check(rows, inputs) if check else ()
+    if not all(done.passed for done in checks):
+        raise ChecksFailed(f"{asset} of round {round_} of task {task.name}", checks)
+    notes = {
+        INPUT_FINGERPRINT: input_fingerprint(task, asset, round_, inputs),
+        "inputs": ",".join(f"{name}={part.part_id}" for name, part in sorted(inputs.items())),
+        "numbers": json.dumps(numbers),
+    }
+    if version is not None:
+        notes[DATA_VERSION] = version(rows)
+    where = {"task": task.name} if asset == GOLD else loop_key(task, round_).columns()
+    return StepResult(warehouse.write(asset, where, rows, notes), rows, numbers, reused=False, checks=checks)

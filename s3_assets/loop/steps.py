@@ -1,0 +1,182 @@
+"""The steps of the loop as plain functions: read live parts, do the work, write a part.
+
+Belongs here: the order of work within one step. Does not belong here: what depends on what (``fingerprints.py``),
+reusing, checking and publishing (``publish.py``), Dagster (``assets/``), prompts, training and drift themselves.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from s3_assets.drift.measures import measure_drift
+from s3_assets.generation.extrapolate import write_extrapolated_set
+from s3_assets.generation.filling import Written
+from s3_assets.generation.gates import Gates, gold_texts, seen_texts
+from s3_assets.generation.seed import read_seed_rows, write_seed_set
+from s3_assets.loop.checks import Check, check_rows, check_training_set
+from s3_assets.loop.fingerprints import DRIFT, ERROR_SET, EXTRAPOLATED_SET, GOLD, SEED_SET, TRAINED_MODEL, loop_key
+from s3_assets.loop.publish import Inputs, Made, Numbers, StepResult, publish
+from s3_assets.loop.training import train_round
+from s3_assets.store.parts import RoundKey, Warehouse
+from s3_assets.store.tables import table
+from s3_assets.tasks.gold import read_gold
+from s3_assets.tasks.load import Task
+from s3_assets.tasks.spec import SPLITS
+from s3_assets.teacher.session import teacher_session
+
+
+def make_gold(task: Task, warehouse: Warehouse, force: bool = False) -> StepResult:
+    """Read, check and split the person's labelled examples."""
+
+    def make(_: Inputs) -> Made:
+        rows = read_gold(task)
+        counts = dict(rows["split"].value_counts().iter_rows())
+        return rows, {f"{split}_rows": counts.get(split, 0) for split in SPLITS}
+
+    return publish(task, warehouse, GOLD, 0, make, force=force)
+
+
+def make_seed_set(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
+    """Round 0: what the teacher writes. Later: the last seed set plus the last extrapolated set, exactly."""
+    key, fields = loop_key(task, round_), task.spec.text_fields
+
+    def write(inputs: Inputs) -> Made:
+        gold = inputs[GOLD].read()
+        gates = Gates(fields, gold_texts(gold, fields))
+        numbers: Numbers = {}
+        if task.spec.seed_rows is not None:
+            written, origin = _own_rows(task, gates), "user"
+        else:
+            contexts = gold.filter(pl.col("split") == "steer")["text"].unique(maintain_order=True).to_list()
+            with teacher_session(task, warehouse, key, SEED_SET) as session:
+                written, origin = write_seed_set(task, session, contexts, gates), "seed"
+            numbers = dict(session.tally.numbers())
+        rows = _written(warehouse, SEED_SET, written, key, origin=origin, first_round=0)
+        return rows, numbers | _counts(rows, written)
+
+    def extend(inputs: Inputs) -> Made:
+        before = inputs[SEED_SET].read().with_columns(pl.lit(round_, pl.Int64).alias("round"))
+        added = inputs[EXTRAPOLATED_SET].read()
+        marked = added.with_columns(
+            pl.lit(round_, pl.Int64).alias("round"),
+            pl.lit("extrapolated").alias("origin"),
+            pl.lit(round_, pl.Int64).alias("first_round"),
+        )
+        rows = pl.concat([before, marked.select(before.columns)])
+        return rows, {"rows": rows.height, "rows_added": added.height}
+
+    def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
+        return check_training_set(rows, inputs[GOLD].read(), list(task.spec.labels), fields)
+
+    return publish(task, warehouse, SEED_SET, round_, write if round_ == 0 else extend, check, force=force)
+
+
+def make_trained_model(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
+    """Train the student from its checkpoint on the round's seed set, then predict all gold rows."""
+    key = loop_key(task, round_)
+
+    def make(inputs: Inputs) -> Made:
+        trained = train_round(task, warehouse, key, inputs[SEED_SET].read(), inputs[GOLD].read())
+        # Before the model's own part: whoever sees the model live must find its predictions.
+        warehouse.write("predictions", key.columns(), trained.predictions)
+        row = trained.row.row(0, named=True)
+        shown = ("training_rows", "epochs", "best_epoch", "train_seconds", *(f"{split}_accuracy" for split in SPLITS))
+        return trained.row, {name: row[name] for name in shown if row[name] is not None}
+
+    def version(row: pl.DataFrame) -> str:
+        # Training time and folder differ between identical trainings; the weights do not.
+        return f"{row['model_id'][0]}:{row['weights_digest'][0]}"
+
+    return publish(task, warehouse, TRAINED_MODEL, round_, make, version=version, force=force)
+
+
+def make_error_set(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
+    """The steering gold that the round's student gets wrong."""
+    key = loop_key(task, round_)
+
+    def make(inputs: Inputs) -> Made:
+        model_id = inputs[TRAINED_MODEL].read()["model_id"][0]
+        predictions = live_predictions(warehouse, key).filter(pl.col("split") == "steer")
+        if set(predictions["model_id"].unique()) != {model_id}:
+            raise RuntimeError(
+                f"predictions of round {round_} of task {task.name} are not those of its model {model_id}; "
+                "materialize trained_model of the round again with force: true"
+            )
+        texts = inputs[GOLD].read().select("gold_id", "text", "text2")
+        wrong = predictions.filter(~pl.col("correct")).join(texts, on="gold_id")
+        rows = wrong.select(list(table(ERROR_SET).schema)).sort("gold_id")
+        share = rows.height / predictions.height
+        return rows, {"errors": rows.height, "steer_rows": predictions.height, "error_share": share}
+
+    return publish(task, warehouse, ERROR_SET, round_, make, force=force)
+
+
+def make_extrapolated_set(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
+    """New examples from each error of the round, for the next round's seed set."""
+    key, fields = loop_key(task, round_), task.spec.text_fields
+
+    def make(inputs: Inputs) -> Made:
+        gold, errors = inputs[GOLD].read(), inputs[ERROR_SET].read()
+        gates = Gates(fields, gold_texts(gold, fields), seen_texts(inputs[SEED_SET].read(), fields))
+        with teacher_session(task, warehouse, key, EXTRAPOLATED_SET) as session:
+            written = write_extrapolated_set(task, session, errors, round_, gates)
+        model_id = errors["model_id"][0] if errors.height else None
+        rows = _written(warehouse, EXTRAPOLATED_SET, written, key, model_id=model_id)
+        return rows, {**session.tally.numbers(), "errors": errors.height, **_counts(rows, written)}
+
+    def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
+        return check_rows(rows, inputs[GOLD].read(), list(task.spec.labels), fields)
+
+    return publish(task, warehouse, EXTRAPOLATED_SET, round_, make, check, force=force)
+
+
+def make_drift(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
+    """Distance of the round's seed set from steering gold."""
+    key = loop_key(task, round_)
+
+    def make(inputs: Inputs) -> Made:
+        steer = inputs[GOLD].read().filter(pl.col("split") == "steer")
+        measured = measure_drift(inputs[SEED_SET].read(), steer, list(task.spec.labels), task.spec.seed)
+        schema = table(DRIFT).schema
+        leading = (pl.lit(value, schema[name]).alias(name) for name, value in key.columns().items())
+        rows = measured.with_columns(leading).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+        return rows, dict(rows.filter(pl.col("label").is_null()).select("metric", "value").iter_rows())
+
+    return publish(task, warehouse, DRIFT, round_, make, force=force)
+
+
+def live_predictions(warehouse: Warehouse, key: RoundKey) -> pl.DataFrame:
+    """Predictions of a round; empty when there are none."""
+    part = warehouse.live("predictions", key.columns())
+    return part.read() if part is not None else pl.DataFrame(schema=table("predictions").schema)
+
+
+def _own_rows(task: Task, gates: Gates) -> Written:
+    """The task's own seed rows through the same gates as a teacher's."""
+    nobody: Mapping[str, Any] = {"gold_id": None, "request_id": None, "item": None}
+    accepted, rejected = [], []
+    for row in read_seed_rows(task):
+        refusal = gates.refuse({name: row[name] for name in task.spec.text_fields})
+        if refusal is None:
+            accepted.append({**row, **nobody})
+        else:
+            texts = {name: row[name] for name in ("text", "text2", "label")}
+            rejected.append({**texts, **nobody, "gate": refusal[0], "reason": refusal[1], "raw": None})
+    return Written(accepted, rejected, {})
+
+
+def _written(warehouse: Warehouse, asset: str, written: Written, key: RoundKey, **constants: Any) -> pl.DataFrame:
+    """Accepted rows as a frame; rejected rows are stored here, so that nothing the teacher wrote disappears."""
+    rejected = _frame("rejected", written.rejected, {**key.columns(), "asset": asset})
+    warehouse.write("rejected", {**key.columns(), "asset": asset}, rejected)
+    return _frame(asset, written.accepted, {**key.columns(), **constants})
+
+
+def _frame(name: str, rows: list[dict[str, Any]], constants: Mapping[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([{**constants, **row} for row in rows], schema=table(name).schema)
+
+
+def _counts(rows: pl.DataFrame, written: Written) -> Numbers:
+    shortfall = sum(written.shortfall.values())
+    return {"rows": rows.height, "rejected_rows": len(written.rejected), "shortfall": shortfall}

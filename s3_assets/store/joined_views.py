@@ -1,0 +1,210 @@
+"""The catalog's views that join tables: rounds, funnel, row origin, gold history.
+
+Belongs here: questions people ask of the whole loop, as SQL over the views of ``views.py``, with a comment for every
+column. Does not belong here: anything that reads files (``views.py``).
+"""
+
+from s3_assets.store.tables import ROUND_KEYS, tables
+from s3_assets.store.views import View
+
+
+def joined_views() -> list[View]:
+    """The views over the table views and ``parts``."""
+    return [_rounds(), _funnel(), _row_origin(), _gold_history()]
+
+
+def _key_comments() -> dict[str, str]:
+    return {column.name: column.comment for column in tables()["seed_set"].columns if column.name in ROUND_KEYS}
+
+
+def _rounds() -> View:
+    keys = ", ".join(ROUND_KEYS)
+    counted = {"seed_rows": "seed_set", "errors": "error_set", "extrapolated_rows": "extrapolated_set"}
+    counted["rejected_rows"] = "rejected"
+    # count() of no rows would be 0 for a step that did not run: only a live part makes it 0.
+    made = ",\n    ".join(f"bool_or(table_name = '{name}') AS has_{name}" for name in counted.values())
+    # CASE and not if(): DuckDB 1.5 cannot read if() back from a catalog that 2.0 built.
+    shown = ",\n  ".join(
+        f"CASE WHEN has_{name} THEN coalesce({column}, 0) END AS {column}" for column, name in counted.items()
+    )
+    joins = "\n".join(
+        f"LEFT JOIN (SELECT {keys}, count(*) AS {column} FROM {name} GROUP BY ALL) USING ({keys})"
+        for column, name in counted.items()
+    )
+    query = f"""WITH made AS (
+  SELECT
+    {keys},
+    {made}
+  FROM parts
+  WHERE live AND round IS NOT NULL
+  GROUP BY ALL
+), used AS (
+  SELECT
+    {keys}, asset, request_id, gold_id,
+    any_value(kind) AS kind, max(rows_requested) AS rows_requested, bool_or(NOT from_ledger) AS paid
+  FROM teacher_uses
+  GROUP BY {keys}, asset, request_id, gold_id
+), asked AS (
+  SELECT
+    {keys},
+    sum(rows_requested)::BIGINT AS rows_requested,
+    count(*) FILTER (kind = 'label') AS label_questions
+  FROM used
+  GROUP BY ALL
+), billed AS (
+  SELECT request_id, sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens
+  FROM teacher_calls
+  GROUP BY ALL
+), paid AS (
+  SELECT
+    {keys},
+    count(*) AS paid_requests,
+    sum(prompt_tokens)::BIGINT AS prompt_tokens,
+    sum(completion_tokens)::BIGINT AS completion_tokens
+  FROM (SELECT DISTINCT {keys}, request_id FROM used WHERE paid) LEFT JOIN billed USING (request_id)
+  GROUP BY ALL
+)
+SELECT
+  {keys},
+  {shown},
+  steer_accuracy,
+  select_accuracy,
+  test_accuracy,
+  coalesce(rows_requested, 0) AS rows_requested,
+  coalesce(label_questions, 0) AS label_questions,
+  coalesce(rows_requested, 0) + coalesce(label_questions, 0) AS teacher_budget,
+  coalesce(paid_requests, 0) AS paid_requests,
+  coalesce(prompt_tokens, 0) AS prompt_tokens,
+  coalesce(completion_tokens, 0) AS completion_tokens
+FROM made
+{joins}
+LEFT JOIN trained_model USING ({keys})
+LEFT JOIN asked USING ({keys})
+LEFT JOIN paid USING ({keys})"""
+    return View(
+        "rounds",
+        "One row per round of each arm: what was made, how well its student does, what the teacher was asked.",
+        {
+            **_key_comments(),
+            "seed_rows": "Rows of seed_set; null when it is not made.",
+            "errors": "Rows of error_set; null when it is not made.",
+            "extrapolated_rows": "Rows of extrapolated_set; null when it is not made.",
+            "rejected_rows": "Rows refused in this round; null when no gate ran.",
+            "steer_accuracy": "Share right of steering gold, 0 to 1.",
+            "select_accuracy": "Share right of selecting gold, 0 to 1.",
+            "test_accuracy": "Share right of test gold, 0 to 1.",
+            "rows_requested": "Examples asked for, whether paid or served from the ledger; a request counts once.",
+            "label_questions": "Label questions asked, whether paid or served from the ledger.",
+            "teacher_budget": "rows_requested plus label_questions.",
+            "paid_requests": "Requests answered by a call in this round, not from the ledger.",
+            "prompt_tokens": "Tokens read for the paid requests, all attempts; 0 when the teacher does not say.",
+            "completion_tokens": "Tokens written for the paid requests, all attempts; 0 when the teacher does not say.",
+        },
+        query,
+    )
+
+
+def _funnel() -> View:
+    keys = ", ".join(ROUND_KEYS)
+    query = f"""SELECT {keys}, asset, gate, count(*) AS rejected, 0::BIGINT AS accepted
+FROM rejected
+GROUP BY {keys}, asset, gate
+UNION ALL
+SELECT {keys}, 'extrapolated_set', 'accepted', 0, count(*)
+FROM extrapolated_set
+GROUP BY {keys}
+UNION ALL
+SELECT {keys}, 'seed_set', 'accepted', 0, count(*)
+FROM seed_set
+WHERE origin = 'seed' AND first_round = round
+GROUP BY {keys}"""
+    return View(
+        "funnel",
+        "What became of the rows the teacher returned: one row per gate that refused some, one for the accepted.",
+        {
+            **_key_comments(),
+            "asset": "Asset whose step asked: seed_set or extrapolated_set.",
+            "gate": "Gate that refused, answer for whole answers, or accepted for the rows that passed every gate.",
+            "rejected": "Rows this gate refused; 0 in the accepted row.",
+            "accepted": "Rows that passed every gate; 0 in the rows of the gates.",
+        },
+        query,
+    )
+
+
+def _row_origin() -> View:
+    query = """WITH answered AS (
+  SELECT DISTINCT ON (request_id) request_id, teacher_id, model AS teacher_model, response
+  FROM teacher_calls
+  WHERE outcome = 'answered'
+  ORDER BY request_id, asked_at DESC
+)
+SELECT
+  s.task, s.arm, s.seed, s.round,
+  s.example_id, s.text, s.text2, s.label, s.origin, s.first_round,
+  s.gold_id,
+  g.text AS gold_text,
+  g.text2 AS gold_text2,
+  g.label AS gold_label,
+  e.round AS error_round,
+  e.prediction AS wrong_prediction,
+  e.probability AS wrong_probability,
+  e.model_id AS wrong_model_id,
+  s.request_id, s.item,
+  a.teacher_id, a.teacher_model, a.response
+FROM seed_set s
+LEFT JOIN gold g ON g.task = s.task AND g.gold_id = s.gold_id
+LEFT JOIN error_set e
+  ON e.task = s.task AND e.arm = s.arm AND e.seed = s.seed AND e.round = s.first_round - 1 AND e.gold_id = s.gold_id
+LEFT JOIN answered a ON a.request_id = s.request_id"""
+    seed_set = {column.name: column.comment for column in tables()["seed_set"].columns}
+    return View(
+        "row_origin",
+        "Every row of seed_set with where it came from: gold error, the model that missed it, request and answer.",
+        {
+            **{name: seed_set[name] for name in (*ROUND_KEYS, "example_id", "text", "text2", "label", "origin")},
+            "first_round": seed_set["first_round"],
+            "gold_id": seed_set["gold_id"],
+            "gold_text": "Text of that gold row.",
+            "gold_text2": "Second text of that gold row.",
+            "gold_label": "Label of that gold row.",
+            "error_round": "Round whose student missed the gold row; null when it was not an error (control arms).",
+            "wrong_prediction": "Label that student gave.",
+            "wrong_probability": "Probability it gave that label, 0 to 1.",
+            "wrong_model_id": "That student; joins trained_model.",
+            "request_id": seed_set["request_id"],
+            "item": seed_set["item"],
+            "teacher_id": "Teacher that answered the request.",
+            "teacher_model": "Model that answered the request.",
+            "response": "Raw text of the answer.",
+        },
+        query,
+    )
+
+
+def _gold_history() -> View:
+    keys = ", ".join(ROUND_KEYS)
+    query = f"""WITH made AS (
+  SELECT {keys}, gold_id, count(*) AS examples FROM extrapolated_set GROUP BY ALL
+)
+SELECT
+  {keys}, gold_id, p.split, g.text, g.text2, p.label, p.prediction, p.correct, p.probability, p.loss,
+  coalesce(m.examples, 0) AS examples
+FROM predictions p
+LEFT JOIN gold g USING (task, gold_id)
+LEFT JOIN made m USING ({keys}, gold_id)"""
+    predictions = {column.name: column.comment for column in tables()["predictions"].columns}
+    texts = {column.name: column.comment for column in tables()["gold"].columns if column.name in ("text", "text2")}
+    return View(
+        "gold_history",
+        "Every gold row through the rounds: what each round's student says of it, and the examples made from it.",
+        {
+            **_key_comments(),
+            "gold_id": predictions["gold_id"],
+            "split": predictions["split"],
+            **texts,
+            **{name: predictions[name] for name in ("label", "prediction", "correct", "probability", "loss")},
+            "examples": "Accepted examples extrapolated from the row in this round; they train the next.",
+        },
+        query,
+    )

@@ -1,0 +1,161 @@
+"""The catalog's SQL over files: one view per table with its live rows, and ``parts``.
+
+Belongs here: what makes a part live, as SQL; no other view reads files. Does not belong here: tables and their
+comments (``tables.py``), views that join views (``joined_views.py``), the catalog file (``catalog.py``). No view may
+need a DuckDB extension beyond core_functions, icu, json and parquet.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from s3_assets.store.tables import Table, tables
+
+# A stamp younger than this may be listed by glob() and not by read_parquet() in one query.
+LAG = "1 second"
+AS_OF = f"coalesce(getvariable('as_of')::TIMESTAMPTZ, now() - INTERVAL {LAG})"
+AS_OF_COMMENT = (
+    "Moment the views show: the variable as_of (SET VARIABLE as_of = TIMESTAMPTZ '...'), else one second ago."
+)
+
+_TYPES = {
+    pl.String: "VARCHAR",
+    pl.Int64: "BIGINT",
+    pl.Int32: "INTEGER",
+    pl.Float64: "DOUBLE",
+    pl.Float32: "FLOAT",
+    pl.Boolean: "BOOLEAN",
+    pl.Date: "DATE",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """One view: its comment, its columns with theirs in order, and the query."""
+
+    name: str
+    comment: str
+    columns: dict[str, str]
+    query: str
+
+
+def literal(value: str) -> str:
+    """``value`` as an SQL string."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def file_views(root: Path) -> list[View]:
+    """The views over the files of the warehouse at ``root``."""
+    return [*(_table_view(root, table) for table in tables().values()), _parts(root)]
+
+
+def duckdb_type(dtype: pl.DataType) -> str:
+    """DuckDB's name of a Polars type; ``KeyError`` for one that no table should use."""
+    if isinstance(dtype, pl.Array):
+        return f"{duckdb_type(_inner(dtype))}[{dtype.size}]"
+    if isinstance(dtype, pl.List):
+        return f"{duckdb_type(_inner(dtype))}[]"
+    if isinstance(dtype, pl.Datetime):
+        return "TIMESTAMPTZ" if dtype.time_zone else "TIMESTAMP"
+    return _TYPES[dtype.base_type()]
+
+
+def _inner(dtype: pl.Array | pl.List) -> pl.DataType:
+    return dtype.inner if isinstance(dtype.inner, pl.DataType) else dtype.inner()
+
+
+def _glob(root: Path, name: str) -> str:
+    # The root may hold glob characters; pending files (.*.tmp) and strangers do not match.
+    return re.sub(r"([\[\]*?])", r"[\1]", (root / name).as_posix()) + "/**/[0-9]*.parquet"
+
+
+def _stamp(file: str) -> str:
+    return f"make_timestamptz(1000 * try_cast(left(parse_filename({file}), 13) AS BIGINT))"
+
+
+def _folder(file: str) -> str:
+    return f"regexp_replace({file}, '[^/]*$', '')"
+
+
+def _table_view(root: Path, table: Table) -> View:
+    columns = ",\n  ".join(f'"{c.name}"::{duckdb_type(table.schema[c.name])} AS "{c.name}"' for c in table.columns)
+    glob = literal(_glob(root, table.name))
+    if table.log:
+        shown = f"{_stamp('_part')} <= as_of()"
+    else:
+        # The newest part may have no rows, so it is found by name, not among the rows.
+        shown = f"""_part IN (
+  SELECT max(file) FROM glob({glob}) WHERE {_stamp("file")} <= as_of() GROUP BY {_folder("file")}
+)"""
+    # By name: parts written before a column was added show null in it.
+    query = f"""SELECT
+  {columns}
+FROM read_parquet({glob}, union_by_name = true, hive_partitioning = false, filename = '_part')
+WHERE {shown}"""
+    return View(table.name, table.comment, {c.name: c.comment for c in table.columns}, query)
+
+
+def _parts(root: Path) -> View:
+    globs = ", ".join(literal(_glob(root, name)) for name in tables())
+    logs = ", ".join(literal(name) for name, table in tables().items() if table.log)
+    # One listing gives names and notes together: a part without notes cannot be seen.
+    query = f"""WITH noted AS (
+  SELECT
+    file_name AS path,
+    max(decode(value)) FILTER (decode(key) = 'data_version') AS data_version,
+    max(decode(value)) FILTER (decode(key) = 'input_fingerprint') AS input_fingerprint,
+    max(decode(value)) FILTER (decode(key) = 'inputs') AS inputs
+  FROM parquet_kv_metadata([{globs}])
+  GROUP BY file_name
+), named AS (
+  SELECT *, substr(path, {len(root.as_posix()) + 2}) AS place, {_stamp("path")} AS stamp FROM noted
+), keyed AS (
+  SELECT
+    *,
+    split_part(place, '/', 1) AS table_name,
+    ends_with(path, '-reset.parquet') AS reset,
+    max(path) FILTER (stamp <= as_of()) OVER (PARTITION BY {_folder("path")}) AS newest
+  FROM named
+  WHERE stamp > TIMESTAMPTZ 'epoch'
+)
+SELECT
+  table_name,
+  path,
+  {_level("task")} AS task,
+  {_level("arm")} AS arm,
+  try_cast({_level("seed")} AS BIGINT) AS seed,
+  try_cast(replace({_level("round")}, 'round_', '') AS BIGINT) AS round,
+  {_level("asset")} AS asset,
+  stamp,
+  stamp <= as_of() AND NOT reset AND (table_name IN ({logs}) OR path = newest) AS live,
+  reset,
+  data_version,
+  input_fingerprint,
+  inputs
+FROM keyed"""
+    return View(
+        "parts",
+        "Every Parquet part of the warehouse, live or not.",
+        {
+            "table_name": "Table the part belongs to.",
+            "path": "Absolute path of the file.",
+            "task": "Task, from the path; null where the table has no such level.",
+            "arm": "Arm, from the path; null where the table has no such level.",
+            "seed": "Seed, from the path; null where the table has no such level.",
+            "round": "Round, from the path; null where the table has no such level.",
+            "asset": "Asset, from the path; null where the table has no such level.",
+            "stamp": "When the part was published.",
+            "live": "Whether the part's rows show in the table's view.",
+            "reset": "Whether the part empties its partition.",
+            "data_version": "Content hash of the part's rows, as noted by the writer.",
+            "input_fingerprint": "Fingerprint of what the part was made from; null when not noted.",
+            "inputs": "JSON of the parts it was made from; null when not noted.",
+        },
+        query,
+    )
+
+
+def _level(name: str) -> str:
+    return f"nullif(regexp_extract(place, '/{name}=([^/]*)/', 1), '')"

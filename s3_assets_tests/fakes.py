@@ -1,0 +1,122 @@
+"""Stand-ins for what tests must not depend on: a scripted chat endpoint and small tasks.
+
+Belongs here: fakes used by more than one test module. Does not belong here: tests.
+"""
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from s3_assets.tasks.load import Task, load_task
+
+# What a script gives for one request: HTTP status, then message content or error text.
+Reply = tuple[int, str]
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEMO_FOLDER = REPOSITORY / "data" / "tasks" / "film_reviews"
+
+
+@dataclass
+class ScriptedTeacher:
+    """A chat endpoint that answers by ``script(body, n)``, n counting requests from 0, and keeps every body."""
+
+    script: Callable[[dict[str, Any], int], Reply]
+    url: str = ""
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@contextlib.contextmanager
+def scripted_teacher(script: Callable[[dict[str, Any], int], Reply]) -> Iterator[ScriptedTeacher]:
+    teacher = ScriptedTeacher(script)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            with teacher.lock:
+                number = len(teacher.bodies)
+                teacher.bodies.append(body)
+                status, content = teacher.script(body, number)
+            self._send(status, _envelope(content) if status == 200 else {"error": {"message": content}})
+
+        def _send(self, status: int, payload: dict[str, Any]) -> None:
+            encoded = json.dumps(payload).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(encoded)))
+            self.send_header("retry-after", "0")
+            self.end_headers()
+            self.wfile.write(encoded)
+
+        def log_message(self, *_: Any) -> None:
+            """Stay quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    teacher.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    try:
+        yield teacher
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def facts(body: dict[str, Any]) -> dict[str, Any]:
+    """The JSON block of a request's last user message."""
+    return json.loads(body["messages"][-1]["content"].rsplit("```json", 1)[1].split("```")[0])
+
+
+def obliging(body: dict[str, Any], number: int) -> Reply:
+    """Answers every request as asked, each text different."""
+    asked = facts(body)
+    if body["response_format"]["json_schema"]["name"] == "rationales":
+        return 200, json.dumps({"rationales": [f"reason {place}" for place in range(asked["count"])]})
+    source = asked.get("example", asked.get("given", {})).get("text", "nothing")
+    texts = [f"{asked['label']} text {number}.{place} after {source}" for place in range(asked["count"])]
+    fields = body["response_format"]["json_schema"]["schema"]["properties"]["examples"]["items"]["required"]
+    return 200, json.dumps({"examples": [dict.fromkeys(fields, text) for text in texts]})
+
+
+def write_task(folder: Path, rows_csv: str | None = None, **keys: Any) -> Task:
+    """A task called ``small`` in ``folder``: the demo's gold, grammar and labels unless told otherwise.
+
+    ``rows_csv`` is written as its gold file; other keys replace those of the YAML.
+    """
+    place = folder / "small"
+    place.mkdir(parents=True, exist_ok=True)
+    if rows_csv is not None:
+        (place / "gold.csv").write_text(rows_csv, encoding="utf-8")
+    declared = {
+        "name": "small",
+        "fields": {"text": "review", "label": "verdict"},
+        "labels": {"positive": "The writer recommends the film.", "negative": "The writer advises against it."},
+        "gold": "gold.csv" if rows_csv is not None else str(DEMO_FOLDER / "gold.csv"),
+        "teacher": {"backend": "embedded", "grammar": str(DEMO_FOLDER / "grammar.yaml")},
+        "rows": {"seed": 24, "per_error": 2, "per_call": 4, "per_round": 20},
+        "rationales": {"per_label": 6, "per_request": 2},
+        **keys,
+    }
+    (place / "task.yaml").write_text(yaml.safe_dump(declared, sort_keys=False), encoding="utf-8")
+    return load_task(place)
+
+
+def _envelope(content: str) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-test",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "scripted",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
+    }

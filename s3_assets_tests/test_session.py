@@ -1,0 +1,244 @@
+"""Asking a teacher: the ledger first, bounded repeats, budgets, nothing paid twice, nothing lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import polars as pl
+import pytest
+
+from s3_assets.generation.answers import read_answer
+from s3_assets.prompting.contract import examples_schema, messages
+from s3_assets.store.parts import RoundKey, Warehouse
+from s3_assets.tasks.load import TaskError
+from s3_assets.teacher.client import TeacherUnavailable
+from s3_assets.teacher.ledger import CALLS, USES, Ledger, paid_by_round, spent
+from s3_assets.teacher.request import TeacherRequest, request_id, teacher_id
+from s3_assets.teacher.session import BudgetExhausted, teacher_session
+from s3_assets_tests.fakes import REPOSITORY, obliging, scripted_teacher, write_task
+
+KEY = RoundKey("small", "default", 0, 0)
+
+
+def requests(task, count, sample=0):
+    return [
+        TeacherRequest(
+            kind="examples",
+            messages=messages(task, "seed", {"label": "positive", "labels": ["positive", "negative"], "count": n + 1}),
+            schema=examples_schema(("text",)),
+            sample=sample,
+            slot="positive",
+            label="positive",
+            rows_requested=n + 1,
+        )
+        for n in range(count)
+    ]
+
+
+def ask(task, warehouse, asked, key=KEY):
+    with teacher_session(task, warehouse, key, "seed_set") as session:
+        return session.ask(asked, read_answer), session.tally
+
+
+def online(tmp_path, url, **keys):
+    teacher = {"backend": "openai", "base_url": url, "retries": 2, **keys.pop("teacher", {})}
+    return write_task(tmp_path, teacher=teacher, **keys)
+
+
+def logged(warehouse, name):
+    files = sorted((warehouse.root / name).glob("**/*.parquet"))
+    return pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files])
+
+
+def test_an_answered_request_is_never_sent_again(tmp_path):
+    warehouse = Warehouse(tmp_path / "warehouse")
+    with scripted_teacher(obliging) as teacher:
+        task = online(tmp_path, teacher.url)
+        first, tally = ask(task, warehouse, requests(task, 5))
+        again, second = ask(task, warehouse, requests(task, 5))
+        assert len(teacher.bodies) == 5
+    assert [answer.content for answer in first] == [answer.content for answer in again]
+    assert (tally.calls, tally.from_ledger) == (5, 0)
+    assert (second.calls, second.from_ledger) == (0, 5)
+    uses = logged(warehouse, USES)
+    assert uses["from_ledger"].to_list().count(False) == 5
+    assert logged(warehouse, CALLS)["prompt_tokens"].sum() == 35
+    assert spent(warehouse, "small") == (5, 60)
+    assert paid_by_round(warehouse, "small") == {0: (5, 60)}
+
+
+def test_key_holds_what_changes_an_answer_and_no_loopback_port(tmp_path):
+    task = online(tmp_path, "http://127.0.0.1:1111/v1")
+    one, *_ = requests(task, 1)
+    keys = {
+        request_id(one, "a", task.spec.teacher),
+        request_id(one, "b", task.spec.teacher),
+        request_id(requests(task, 1, sample=1)[0], "a", task.spec.teacher),
+        request_id(one, "a", task.spec.teacher.model_copy(update={"model": "other"})),
+        request_id(one, "a", task.spec.teacher.model_copy(update={"temperature": 0.1})),
+    }
+    assert len(keys) == 5
+    # What an answer does not follow from must not cost a second one.
+    assert request_id(one, "a", task.spec.teacher) == request_id(
+        one, "a", task.spec.teacher.model_copy(update={"concurrency": 1, "timeout_seconds": 5})
+    )
+    assert teacher_id(task, "http://127.0.0.1:1111/v1") == teacher_id(task, "http://127.0.0.1:2222/v1/")
+    assert teacher_id(task, "https://host:8000/v1") == "host:8000/v1"
+    named = online(tmp_path, "http://127.0.0.1:1/v1", teacher={"name": "mine"})
+    assert teacher_id(named, "http://127.0.0.1:1/v1") == "mine"
+
+
+def test_embedded_teacher_answers_change_key_with_its_grammar(tmp_path):
+    (tmp_path / "grammar.yaml").write_text("one: 1")
+    task = write_task(tmp_path, teacher={"backend": "embedded", "grammar": str(tmp_path / "grammar.yaml")})
+    before = teacher_id(task, "http://127.0.0.1/v1")
+    (tmp_path / "grammar.yaml").write_text("one: 2")
+    assert teacher_id(task, "http://127.0.0.1/v1") != before
+    (tmp_path / "grammar.yaml").unlink()
+    with pytest.raises(TaskError, match="no grammar for task small"):
+        teacher_id(task, "http://127.0.0.1/v1")
+
+
+def test_passing_failures_are_repeated_and_recorded(tmp_path):
+    warehouse = Warehouse(tmp_path / "warehouse")
+
+    def script(body, number):
+        return {0: (429, "slow down"), 1: (500, "oops")}.get(number) or obliging(body, number)
+
+    with scripted_teacher(script) as teacher:
+        task = online(tmp_path, teacher.url)
+        answers, _ = ask(task, warehouse, requests(task, 1))
+    assert answers[0].content is not None
+    calls = logged(warehouse, CALLS).sort("attempt")
+    assert calls["outcome"].to_list() == ["failed", "failed", "answered"]
+    assert calls["attempt"].to_list() == [0, 1, 2]
+    assert "429" in calls["cause"][0]
+
+
+def test_an_unusable_answer_is_asked_again_then_given_up_with_its_reason(tmp_path):
+    warehouse = Warehouse(tmp_path / "warehouse")
+    with scripted_teacher(lambda body, number: (200, '{"examples": [')) as teacher:
+        task = online(tmp_path, teacher.url, teacher={"attempts": 3})
+        answers, tally = ask(task, warehouse, requests(task, 1))
+        assert len(teacher.bodies) == 3
+        again, _ = ask(task, warehouse, requests(task, 1))
+        assert len(teacher.bodies) == 3
+    assert answers[0].content is None
+    assert "not JSON" in answers[0].reason
+    assert answers[0].raw == '{"examples": ['
+    assert again[0].from_ledger
+    assert tally.unusable == 1
+
+
+def test_a_changed_parser_makes_no_new_call(tmp_path):
+    warehouse = Warehouse(tmp_path / "warehouse")
+    with scripted_teacher(obliging) as teacher:
+        task = online(tmp_path, teacher.url)
+        ask(task, warehouse, requests(task, 2))
+        with teacher_session(task, warehouse, KEY, "seed_set") as session:
+            answers = session.ask(requests(task, 2), lambda request, raw: json.loads(raw)["examples"][0])
+        assert len(teacher.bodies) == 2
+    assert all("text" in answer.content for answer in answers)
+
+
+def test_sustained_refusal_ends_the_step_and_keeps_what_came(tmp_path):
+    warehouse = Warehouse(tmp_path / "warehouse")
+    with scripted_teacher(lambda body, number: obliging(body, number) if number < 3 else (429, "quota")) as teacher:
+        task = online(tmp_path, teacher.url, teacher={"concurrency": 1, "retries": 1})
+        with pytest.raises(TeacherUnavailable, match="quota"):
+            ask(task, warehouse, requests(task, 6))
+    assert logged(warehouse, CALLS).filter(pl.col("outcome") == "answered").height == 3
+
+
+def test_wrong_key_is_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "secret-value-123")
+    with scripted_teacher(lambda body, number: (401, "bad key")) as teacher:
+        task = online(tmp_path, teacher.url, teacher={"api_key_env": "MY_KEY", "concurrency": 1})
+        with pytest.raises(TeacherUnavailable, match="MY_KEY") as caught:
+            ask(task, Warehouse(tmp_path / "warehouse"), requests(task, 3))
+        assert len(teacher.bodies) == 1
+    assert "secret-value-123" not in str(caught.value)
+
+
+def test_missing_key_names_the_variable(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    task = online(tmp_path, "https://api.example.com/v1")
+    with pytest.raises(TaskError, match="OPENAI_API_KEY"):
+        ask(task, Warehouse(tmp_path / "warehouse"), requests(task, 1))
+
+
+def test_secrets_are_not_in_the_warehouse(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-value-123")
+    warehouse = Warehouse(tmp_path / "warehouse")
+    with scripted_teacher(obliging) as teacher:
+        task = online(tmp_path, teacher.url)
+        ask(task, warehouse, requests(task, 2))
+    assert "secret-value-123" not in logged(warehouse, CALLS).write_json() + logged(warehouse, USES).write_json()
+
+
+@pytest.mark.parametrize(("budget", "most"), [({"calls": 3}, 3), ({"tokens": 30}, 3)])
+def test_budget_ends_the_step_and_counts_earlier_runs(tmp_path, budget, most):
+    warehouse = Warehouse(tmp_path / "warehouse")
+    with scripted_teacher(obliging) as teacher:
+        task = online(tmp_path, teacher.url, teacher={"concurrency": 1}, budget=budget)
+        ask(task, warehouse, requests(task, 1))
+        with pytest.raises(BudgetExhausted, match="budget"):
+            ask(task, warehouse, requests(task, 8))
+        assert len(teacher.bodies) == most
+        answers, _ = ask(task, warehouse, requests(task, most))
+    assert all(answer.from_ledger for answer in answers)
+
+
+def test_a_killed_run_resumes_without_asking_again(tmp_path):
+    """SIGKILL half-way: every answer that had arrived is found again, also those still in the journal."""
+    root = tmp_path / "warehouse"
+
+    def script(body, number):
+        time.sleep(0.02)
+        return obliging(body, number)
+
+    with scripted_teacher(script) as teacher:
+        task = online(tmp_path, teacher.url, teacher={"concurrency": 2})
+        code = textwrap.dedent(f"""
+            from pathlib import Path
+            from s3_assets.store.parts import Warehouse
+            from s3_assets.tasks.load import load_task
+            from s3_assets_tests.test_session import ask, requests
+            task = load_task(Path({str(tmp_path / "small")!r}))
+            ask(task, Warehouse(Path({str(root)!r})), requests(task, 60))
+        """)
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
+        while len(teacher.bodies) < 25:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        sent = len(teacher.bodies)
+        answers, tally = ask(task, Warehouse(root), requests(task, 60))
+        # Only what was in flight when it died may be asked again: at most one request per worker.
+        assert len(teacher.bodies) <= 60 + 2
+        assert tally.from_ledger >= sent - 2
+    assert all(answer.content for answer in answers)
+    calls = logged(Warehouse(root), CALLS)
+    assert calls.height == calls.unique(["request_id", "attempt"]).height
+    # What the killed run paid is not forgotten by the budget.
+    assert spent(Warehouse(root), "small")[0] == 60
+
+
+def test_journal_left_between_part_and_emptying_is_not_counted_twice(tmp_path):
+    warehouse = Warehouse(tmp_path / "warehouse")
+    with scripted_teacher(obliging) as teacher:
+        task = online(tmp_path, teacher.url)
+        with Ledger(warehouse):
+            pass
+        ask(task, warehouse, requests(task, 3))
+        rows = logged(warehouse, CALLS).with_columns(pl.col("asked_at").dt.epoch("ms"))
+        left = warehouse.journal_folder / "0-dead.jsonl"
+        lines = [json.dumps({"table": CALLS, "row": row}) for row in rows.to_dicts()]
+        left.write_text("\n".join([*lines, '{"table": "teacher_ca']))
+        ask(task, warehouse, requests(task, 3))
+    assert not left.exists()
+    assert logged(warehouse, CALLS).height == 3
