@@ -56,7 +56,7 @@ def advance_sensor(task: Task, warehouse: WarehouseResource) -> dg.SensorDefinit
         target=dg.AssetSelection.groups(task.name),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=f"Runs the rounds of {task.name} in order until they stop paying on selecting gold, or rounds is reached.",
+        description=f"Runs the rounds of {task.name} in order until they stop paying on selecting gold.",
     )
     def advance(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         running = context.instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS, tags={"s3/task": task.name}), limit=1)

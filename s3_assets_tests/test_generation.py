@@ -73,7 +73,8 @@ def test_refused_rows_are_asked_for_again_within_bounds(tmp_path):
     def repeating(body, number):
         if body["response_format"]["json_schema"]["name"] == "rationales":
             return obliging(body, number)
-        return 200, json.dumps({"examples": [{"text": f"{facts(body)['label']} always the same"}] * facts(body)["count"]})
+        same = {"text": f"{facts(body)['label']} always the same"}
+        return 200, json.dumps({"examples": [same] * facts(body)["count"]})
 
     with scripted_teacher(repeating) as teacher:
         task = write_task(tmp_path, teacher={"base_url": teacher.url})
@@ -177,7 +178,7 @@ def test_fenced_json_is_read_and_surplus_left(tmp_path):
 
 def test_own_template_replaces_the_shipped_one_and_errors_name_the_line(tmp_path):
     task = write_task(tmp_path, prompts={"seed": "seed.md"})
-    with pytest.raises(TaskError, match="prompts.seed"):
+    with pytest.raises(TaskError, match=r"prompts\.seed"):
         render(task, "seed", label="positive", count=1)
     (task.folder / "seed.md").write_text("Write {{ count }} of {{ label }}: {{ labels[label] }}")
     assert render(task, "seed", label="positive", count=2) == "Write 2 of positive: The writer recommends the film."
@@ -205,7 +206,7 @@ def test_own_seed_rows(tmp_path):
     task = write_task(tmp_path, seed_rows=str(tmp_path / "seed.parquet"))
     assert [row["label"] for row in read_seed_rows(task)] == ["positive", "negative"]
     pl.DataFrame({"text": ["one"], "label": ["fine"]}).write_parquet(tmp_path / "seed.parquet")
-    with pytest.raises(TaskError, match="row 1: .*'fine'"):
+    with pytest.raises(TaskError, match=r"row 1: .*'fine'"):
         read_seed_rows(task)
 
 

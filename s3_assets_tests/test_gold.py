@@ -118,7 +118,7 @@ def test_missing_file_and_unknown_kind(tmp_path):
     with pytest.raises(TaskError, match="no such file"):
         read_gold(write_task(tmp_path, gold="absent.csv"))
     (tmp_path / "small" / "gold.xls").write_text("x")
-    with pytest.raises(TaskError, match=r"unknown kind of gold file '\.xls'"):
+    with pytest.raises(TaskError, match=r"unknown kind of file '\.xls'"):
         read_gold(write_task(tmp_path, gold="gold.xls"))
 
 

@@ -1,14 +1,15 @@
 """What all assets of a task share: key, group, kinds, partition.
 
-Belongs here: naming and the keyword arguments of ``dg.asset``. Does not belong here: what an asset does.
+Belongs here: naming, and declaring an asset with what it shares. Does not belong here: what an asset does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
 
-from s3_assets.assets.shown import declaration, describe
+from s3_assets.assets.shown import Events, declaration, describe
+from s3_assets.loop.fingerprints import GOLD
 from s3_assets.partitions import rounds
 from s3_assets.tasks.load import Task
 
@@ -18,20 +19,23 @@ def asset_key(task: Task, name: str) -> dg.AssetKey:
     return dg.AssetKey([task.name, name])
 
 
-def asset_arguments(
+def task_asset(
     task: Task, name: str, sentence: str, upstream: Sequence[str], kinds: set[str], checks: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Arguments of ``dg.asset`` for the asset ``name``; partitioned by round unless it is gold."""
-    key = asset_key(task, name)
-    return {
-        "name": name,
-        "key_prefix": task.name,
-        "deps": [asset_key(task, above) for above in upstream],
-        "partitions_def": None if name == "gold" else rounds(task),
-        "group_name": task.name,
-        "kinds": {"parquet", *kinds},
-        "tags": {"s3/kind": task.spec.kind, "s3/strategy": task.spec.strategy},
-        "description": describe(name, sentence),
-        "metadata": declaration(name),
-        "check_specs": [dg.AssetCheckSpec(check, asset=key, blocking=True) for check in checks] or None,
-    }
+) -> Callable[[Callable[..., Events]], dg.AssetsDefinition]:
+    """Decorator for the asset ``name`` of a task; partitioned by round unless it is gold.
+
+    ``checks`` are blocking: what depends on the asset is not made when one fails.
+    """
+    decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+        name=name,
+        key_prefix=task.name,
+        deps=[asset_key(task, above) for above in upstream],
+        partitions_def=None if name == GOLD else rounds(task),
+        group_name=task.name,
+        kinds={"parquet", *kinds},
+        tags={"s3/kind": task.spec.kind, "s3/strategy": task.spec.strategy},
+        description=describe(name, sentence),
+        metadata=declaration(name),
+        check_specs=[dg.AssetCheckSpec(check, asset=asset_key(task, name), blocking=True) for check in checks] or None,
+    )
+    return decorate

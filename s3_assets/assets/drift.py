@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from s3_assets.assets.common import asset_arguments
+from s3_assets.assets.common import task_asset
 from s3_assets.assets.shown import Events, StepConfig, run_step
 from s3_assets.loop.fingerprints import DRIFT, GOLD, SEED_SET
 from s3_assets.loop.steps import make_drift
@@ -16,7 +16,7 @@ SENTENCE = "How far this round's seed set is from steering gold: labels, length,
 def drift_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/drift``, by round."""
 
-    @dg.asset(**asset_arguments(task, DRIFT, SENTENCE, [GOLD, SEED_SET], {"scipy"}))
+    @task_asset(task, DRIFT, SENTENCE, [GOLD, SEED_SET], {"scipy"})
     def drift(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
         store, round_ = warehouse.open(), round_number(context.partition_key)
         yield from run_step(

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from s3_assets.assets.common import asset_arguments
+from s3_assets.assets.common import task_asset
 from s3_assets.assets.shown import Events, StepConfig, run_step
 from s3_assets.loop.fingerprints import ERROR_SET, GOLD, TRAINED_MODEL
 from s3_assets.loop.steps import make_error_set
@@ -16,7 +16,7 @@ SENTENCE = "D_mis: the steering gold that the student of this round gets wrong (
 def error_set_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/error_set``, by round."""
 
-    @dg.asset(**asset_arguments(task, ERROR_SET, SENTENCE, [GOLD, TRAINED_MODEL], {"polars"}))
+    @task_asset(task, ERROR_SET, SENTENCE, [GOLD, TRAINED_MODEL], {"polars"})
     def error_set(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
         store, round_ = warehouse.open(), round_number(context.partition_key)
         yield from run_step(

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from s3_assets.assets.common import asset_arguments
+from s3_assets.assets.common import task_asset
 from s3_assets.assets.shown import Events, StepConfig, run_step
 from s3_assets.loop.checks import LABELS_KNOWN, NO_GOLD_TEXT
 from s3_assets.loop.fingerprints import ERROR_SET, EXTRAPOLATED_SET, GOLD, SEED_SET
@@ -20,9 +20,9 @@ SENTENCE = (
 def extrapolated_set_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/extrapolated_set``, by round."""
     upstream = [GOLD, SEED_SET, ERROR_SET]
-    arguments = asset_arguments(task, EXTRAPOLATED_SET, SENTENCE, upstream, {"openai"}, (LABELS_KNOWN, NO_GOLD_TEXT))
+    declare = task_asset(task, EXTRAPOLATED_SET, SENTENCE, upstream, {"openai"}, (LABELS_KNOWN, NO_GOLD_TEXT))
 
-    @dg.asset(**arguments)
+    @declare
     def extrapolated_set(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
         store, round_ = warehouse.open(), round_number(context.partition_key)
         yield from run_step(

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from s3_assets.assets.common import asset_arguments
+from s3_assets.assets.common import task_asset
 from s3_assets.assets.shown import Events, StepConfig, run_step
 from s3_assets.loop.fingerprints import GOLD
 from s3_assets.loop.steps import make_gold
@@ -15,7 +15,7 @@ SENTENCE = "The labelled examples a person brings, each put to one use: steering
 def gold_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/gold``, not partitioned."""
 
-    @dg.asset(**asset_arguments(task, GOLD, SENTENCE, [], {"polars"}))
+    @task_asset(task, GOLD, SENTENCE, [], {"polars"})
     def gold(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
         store = warehouse.open()
         yield from run_step(context, lambda: make_gold(task, store, config.force), sample=["split", "label", "text"])

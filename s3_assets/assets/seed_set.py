@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
-from s3_assets.assets.common import asset_arguments
+from s3_assets.assets.common import task_asset
 from s3_assets.assets.guard import LONGEST_WAIT_SECONDS, started_elsewhere, wait_for_round_before
 from s3_assets.assets.shown import Events, StepConfig, run_step
 from s3_assets.loop.checks import EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
@@ -17,7 +17,7 @@ from s3_assets.tasks.load import Task
 SENTENCE = (
     "Training set of a round. Round 0 is D_seed, what the teacher writes knowing no error (paper, Algorithm 1); every "
     "later round is the seed set of the round before plus the extrapolated set of the round before. That edge across "
-    "rounds is not drawn in the graph: a round waits for the one before while its run is started, and refuses otherwise."
+    "rounds is not drawn in the graph: a round waits for the one before while its run is started, else it refuses."
 )
 
 
@@ -31,9 +31,9 @@ class SeedSetConfig(StepConfig):
 
 def seed_set_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/seed_set``, by round."""
-    arguments = asset_arguments(task, SEED_SET, SENTENCE, [GOLD], {"openai"}, (LABELS_KNOWN, NO_GOLD_TEXT, EVERY_CLASS))
+    declare = task_asset(task, SEED_SET, SENTENCE, [GOLD], {"openai"}, (LABELS_KNOWN, NO_GOLD_TEXT, EVERY_CLASS))
 
-    @dg.asset(**arguments)
+    @declare
     def seed_set(context: dg.AssetExecutionContext, config: SeedSetConfig, warehouse: WarehouseResource) -> Events:
         store, round_ = warehouse.open(), round_number(context.partition_key)
 

@@ -1,4 +1,4 @@
-"""The ``trained_model`` asset. Only its declaration belongs here; training is in ``student/`` and ``loop/training.py``."""
+"""The ``trained_model`` asset. Only its declaration belongs here; training is in ``loop/training.py``."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from s3_assets.assets.common import asset_arguments
+from s3_assets.assets.common import task_asset
 from s3_assets.assets.shown import Events, StepConfig, confusion_table, markdown_table, run_step
 from s3_assets.loop.fingerprints import GOLD, SEED_SET, TRAINED_MODEL, loop_key
 from s3_assets.loop.publish import StepResult
@@ -23,9 +23,9 @@ SENTENCE = (
 
 def trained_model_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/trained_model``, by round."""
-    arguments = asset_arguments(task, TRAINED_MODEL, SENTENCE, [GOLD, SEED_SET], {"pytorch", "huggingface"})
+    declare = task_asset(task, TRAINED_MODEL, SENTENCE, [GOLD, SEED_SET], {"pytorch", "huggingface"})
 
-    @dg.asset(**arguments)
+    @declare
     def trained_model(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
         store, round_ = warehouse.open(), round_number(context.partition_key)
 

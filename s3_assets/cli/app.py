@@ -20,7 +20,7 @@ from s3_assets.loop.state import NotReady
 from s3_assets.tasks.load import TaskError
 
 app = typer.Typer(
-    help="Train small NLP models on data a large model writes, aimed round by round at what the small model gets wrong.",
+    help="Train small NLP models on data a large model writes, each round aimed at what the small one gets wrong.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

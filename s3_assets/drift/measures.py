@@ -56,7 +56,8 @@ def measure_drift(synthetic: pl.DataFrame, reference: pl.DataFrame, labels: Sequ
             ("vocabulary_js", vocabulary_js),
             ("oov_share", oov_share),
         ):
-            rows.append(_row(name, label, *chosen, measure(*documents), _floor(documents[1], measure, rng)))
+            floor = _floor(documents[1], measure, rng)
+            rows.append(_row(name, label, chosen[0], chosen[1], measure(*documents), floor))
     types = {"value": pl.Float64, "floor": pl.Float64, "label": pl.String, "ci_low": pl.Float64, "ci_high": pl.Float64}
     return pl.DataFrame(rows, schema_overrides=types)
 

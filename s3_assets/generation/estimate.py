@@ -4,6 +4,7 @@ Belongs here: calls and tokens from the prompts as they would be sent. Does not 
 (``teacher/session.py``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -48,11 +49,11 @@ def estimate_extrapolation(task: Task, gold: pl.DataFrame) -> Estimate:
     return Estimate(1, round(tokens / len(requests)))
 
 
-def _read(requests: list[TeacherRequest]) -> int:
+def _read(requests: Sequence[TeacherRequest]) -> int:
     return sum(len(message["content"]) for request in requests for message in request.messages) // CHARACTERS_PER_TOKEN
 
 
-def _rows(task: Task, gold: pl.DataFrame, requests: list[TeacherRequest]) -> int:
+def _rows(task: Task, gold: pl.DataFrame, requests: Sequence[TeacherRequest]) -> int:
     """Tokens written for the rows asked for, at gold's mean length, JSON punctuation included."""
-    length = sum(float(gold[name].str.len_chars().mean() or 0) + 16 for name in task.spec.text_fields)  # type: ignore[arg-type]
+    length = sum(gold[name].str.len_chars().sum() / gold.height + 16 for name in task.spec.text_fields)
     return round(sum(request.rows_requested for request in requests) * length / CHARACTERS_PER_TOKEN)

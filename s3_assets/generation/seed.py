@@ -15,6 +15,7 @@ from s3_assets.generation.filling import SAMPLES_PER_ROUND, Plan, Written, fill
 from s3_assets.generation.gates import Gates
 from s3_assets.prompting.contract import EXAMPLES, RATIONALES, examples_schema, messages, rationales_schema
 from s3_assets.store.identity import example_id
+from s3_assets.tasks.files import read_rows
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.teacher.request import TeacherRequest
 from s3_assets.teacher.session import TeacherSession
@@ -93,12 +94,7 @@ def read_seed_rows(task: Task) -> list[dict[str, Any]]:
     if task.spec.seed_rows is None:
         return []
     file = task.path(task.spec.seed_rows)
-    if not file.is_file():
-        raise TaskError(f"{file}: no such file; task {task.name} names it under seed_rows")
-    readers = {".parquet": pl.read_parquet, ".csv": pl.read_csv, ".jsonl": pl.read_ndjson}
-    if file.suffix not in readers:
-        raise TaskError(f"{file}: unknown kind of file {file.suffix!r}; allowed: {', '.join(readers)}")
-    frame = readers[file.suffix](file)
+    frame = read_rows(file, f"seed_rows of task {task.name}")
     needed = [*task.spec.text_fields, "label"]
     missing = [column for column in needed if column not in frame.columns]
     if missing:
@@ -106,9 +102,8 @@ def read_seed_rows(task: Task) -> list[dict[str, Any]]:
     rows = frame.select(pl.col(column).cast(pl.String).str.strip_chars() for column in needed).to_dicts()
     for place, row in enumerate(rows, start=1):
         if row["label"] not in task.spec.labels or any(not row[field] for field in task.spec.text_fields):
-            raise TaskError(
-                f"{file}: row {place}: empty text or unknown label {row['label']!r}; allowed: {', '.join(task.spec.labels)}"
-            )
+            allowed = ", ".join(task.spec.labels)
+            raise TaskError(f"{file}: row {place}: empty text or unknown label {row['label']!r}; allowed: {allowed}")
     return [
         {**row, "text2": row.get("text2"), "example_id": example_id(row["text"], row.get("text2"), row["label"])}
         for row in rows

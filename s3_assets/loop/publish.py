@@ -14,7 +14,7 @@ import polars as pl
 from s3_assets.loop.checks import Check, ChecksFailed
 from s3_assets.loop.fingerprints import GOLD, input_fingerprint, loop_key
 from s3_assets.loop.state import Board
-from s3_assets.store.parts import DATA_VERSION, INPUT_FINGERPRINT, Part, Warehouse
+from s3_assets.store.parts import DATA_VERSION, INPUT_FINGERPRINT, INPUTS, Part, Warehouse
 from s3_assets.tasks.load import Task
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def publish(
         raise ChecksFailed(f"{asset} of round {round_} of task {task.name}", checks)
     notes = {
         INPUT_FINGERPRINT: input_fingerprint(task, asset, round_, inputs),
-        "inputs": ",".join(f"{name}={part.part_id}" for name, part in sorted(inputs.items())),
+        INPUTS: json.dumps({name: part.part_id for name, part in sorted(inputs.items())}),
         "numbers": json.dumps(numbers),
     }
     if version is not None:

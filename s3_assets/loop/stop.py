@@ -37,10 +37,9 @@ def gains(correct_by_round: Sequence[pl.DataFrame]) -> list[Gain]:
     for round_ in range(1, len(correct_by_round)):
         best = max(range(round_), key=lambda earlier: (_accuracy(correct_by_round[earlier]), -earlier))
         pairs = correct_by_round[round_].join(correct_by_round[best], on="gold_id", suffix="_best")
-        difference = pairs.select(pl.col("correct").cast(pl.Int8) - pl.col("correct_best").cast(pl.Int8)).to_series()
-        spread = float(difference.std() or 0.0)  # type: ignore[arg-type]
-        error = spread / math.sqrt(difference.len()) if difference.len() > 1 else 0.0
-        found.append(Gain(round_, best, float(difference.mean() or 0.0), error))  # type: ignore[arg-type]
+        difference = pairs["correct"].to_numpy().astype(float) - pairs["correct_best"].to_numpy().astype(float)
+        error = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
+        found.append(Gain(round_, best, float(difference.mean()) if len(difference) else 0.0, error))
     return found
 
 
@@ -55,4 +54,4 @@ def should_stop(found: Sequence[Gain], rounds_done: int, max_rounds: int) -> str
 
 
 def _accuracy(rows: pl.DataFrame) -> float:
-    return float(rows["correct"].mean() or 0.0)  # type: ignore[arg-type]
+    return int(rows["correct"].sum()) / rows.height if rows.height else 0.0

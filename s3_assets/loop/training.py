@@ -79,4 +79,4 @@ def _predictions(answers: pl.DataFrame, gold: pl.DataFrame, key: RoundKey, model
 
 def _accuracy(predictions: pl.DataFrame, split: str) -> float | None:
     correct = predictions.filter(pl.col("split") == split)["correct"]
-    return float(correct.mean()) if correct.len() else None  # type: ignore[arg-type]
+    return int(correct.sum()) / correct.len() if correct.len() else None

@@ -21,6 +21,7 @@ from s3_assets.store.tables import Table, table
 PART_NAME = re.compile(r"^(\d{13})-([0-9a-z]+)(-reset)?\.parquet$")
 DATA_VERSION = "data_version"
 INPUT_FINGERPRINT = "input_fingerprint"
+INPUTS = "inputs"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Part:
 
     def read(self) -> pl.DataFrame:
         """All rows of the part."""
-        return pl.read_parquet(self.path, hive_partitioning=False)
+        # The path is a name, not a pattern: a folder may be called a[b].
+        return pl.read_parquet(self.path, hive_partitioning=False, glob=False)
 
     def metadata(self) -> dict[str, str]:
         """What the writer noted: data version, input fingerprint, inputs."""
@@ -125,7 +127,9 @@ class Warehouse:
         return self._publish(name, self.directory(name, keys), ordered, noted, reset=False)
 
     def retire(self, name: str, keys: Mapping[str, str | int]) -> Part:
-        """Empty a partition by a newest part without rows. Older parts stay for time travel."""
+        """Empty a partition by a newest part without rows. Older parts stay for time travel. Logs cannot be emptied."""
+        if table(name).log:
+            raise ValueError(f"{name} is a log: every part of it counts")
         empty = pl.DataFrame(schema=table(name).schema)
         return self._publish(name, self.directory(name, keys), empty, {DATA_VERSION: "reset"}, reset=True)
 
@@ -150,7 +154,8 @@ def _scan(folder: Path, name: str) -> Iterator[Part]:
         return
     for entry in os.scandir(folder):
         match = PART_NAME.match(entry.name)
-        if match:
+        # Stamp 0 is the anchor that gives an empty table its columns in SQL.
+        if match and int(match[1]) > 0:
             yield Part(name, Path(entry.path), int(match[1]), match[3] is not None)
 
 

@@ -1,18 +1,18 @@
 """Reading gold files into the ``gold`` table's rows.
 
-Belongs here: CSV, JSONL and Parquet to canonical columns, with errors that say which rows are wrong. Does not
-belong here: the rule that assigns splits (``split.py``), storing (``store/``).
+Belongs here: rows of files to canonical columns, with errors that say which rows are wrong. Does not
+belong here: file formats (``files.py``), the rule that assigns splits (``split.py``).
 """
 
 import hashlib
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from s3_assets.store.identity import gold_id
 from s3_assets.store.tables import table
+from s3_assets.tasks.files import read_rows, require_file
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.tasks.split import FEWEST_ROWS_FOR_TEST, assign_split, normalise
 
@@ -20,13 +20,6 @@ log = logging.getLogger(__name__)
 
 # Problems listed in one message; the count of all is always given.
 MOST_PROBLEMS_SHOWN = 20
-
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": lambda file: pl.read_csv(file, infer_schema=False),
-    ".jsonl": lambda file: pl.read_ndjson(file, infer_schema_length=None),
-    ".ndjson": lambda file: pl.read_ndjson(file, infer_schema_length=None),
-    ".parquet": lambda file: pl.read_parquet(file, hive_partitioning=False),
-}
 
 
 def gold_files(task: Task) -> dict[str, Path]:
@@ -40,7 +33,7 @@ def gold_digest(task: Task) -> str:
     """Hash of the bytes of every gold file: changes when gold changes, without parsing it."""
     content = hashlib.blake2b(digest_size=16)
     for key, file in sorted(gold_files(task).items()):
-        _require_file(file, key, task)
+        require_file(file, _named_by(task, key))
         content.update(key.encode() + b"\0" + file.read_bytes())
     return content.hexdigest()
 
@@ -64,21 +57,13 @@ def read_gold(task: Task) -> pl.DataFrame:
 
 
 def _read_file(task: Task, key: str, file: Path) -> pl.DataFrame:
-    _require_file(file, key, task)
-    reader = _READERS.get(file.suffix.lower())
-    if reader is None:
-        raise TaskError(f"{file}: unknown kind of gold file {file.suffix!r}; allowed: {', '.join(sorted(_READERS))}")
-    if file.suffix.lower() != ".parquet":
-        _require_utf8(file)
-    try:
-        raw = reader(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise TaskError(f"{file}: cannot be read as {file.suffix[1:]}: {error}") from error
+    raw = read_rows(file, _named_by(task, key))
     columns = task.spec.fields.model_dump(exclude_none=True)
     missing = [column for column in columns.values() if column not in raw.columns]
     if missing:
         raise TaskError(
-            f"{file}: no column {', '.join(map(repr, missing))}; the file has {', '.join(raw.columns)}; set fields in task.yaml"
+            f"{file}: no column {', '.join(map(repr, missing))}; the file has {', '.join(raw.columns)}; "
+            "set fields in task.yaml"
         )
     rows = raw.head(task.spec.gold.limit.get(key, raw.height))  # type: ignore[call-overload]
     rows = rows.select(
@@ -142,18 +127,8 @@ def _refuse_conflicts(rows: pl.DataFrame, task: Task) -> None:
         raise TaskError(_listing(f"task {task.name}: gold contradicts itself", problems))
 
 
-def _require_file(file: Path, key: str, task: Task) -> None:
-    if not file.is_file():
-        raise TaskError(f"{file}: no such file; task {task.name} names it as gold ({key})")
-
-
-def _require_utf8(file: Path) -> None:
-    content = file.read_bytes()
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise TaskError(f"{file}: line {line} is not UTF-8; save the file as UTF-8") from error
+def _named_by(task: Task, key: str) -> str:
+    return f"gold.{key} of task {task.name}"
 
 
 def _listing(head: str, problems: list[str]) -> str:

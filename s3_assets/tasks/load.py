@@ -76,7 +76,7 @@ def load_task(folder: Path) -> Task:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise TaskError(f"{file}: not valid YAML: {error}") from error
-    if not isinstance(content, dict):
+    if root is None or not isinstance(content, dict):
         raise TaskError(f"{file}: must hold keys such as name, labels and gold; it holds {type(content).__name__}")
     repeated = list(_repeated_keys(root))
     if repeated:

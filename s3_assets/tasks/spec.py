@@ -59,7 +59,7 @@ class GoldSpec(_Section):
             raise ValueError("files needs dev, or both steer and select")
         if "dev" in self.files and {"steer", "select"} & set(self.files):
             raise ValueError("files: dev is split into steer and select; do not give those as well")
-        unknown = set(self.limit) - (set(self.files) or {"file"})
+        unknown = set[str](self.limit) - (set[str](self.files) or {"file"})
         if unknown:
             raise ValueError(f"limit names {sorted(unknown)}, which have no file")
         return self

@@ -170,7 +170,8 @@ class TeacherSession:
                 self._journal(request, key, attempt, asked_at, began, None, str(error))
                 if repeat == self._task.spec.teacher.retries or self._stop is not None:
                     raise TeacherUnavailable(
-                        f"the teacher did not answer after {repeat + 1} tries: {error}. Answers received so far are kept; run again to go on."
+                        f"the teacher did not answer after {repeat + 1} tries: {error}. Answers received so far are "
+                        "kept; run again to go on."
                     ) from error
                 await asyncio.sleep(min(LONGEST_WAIT, error.wait if error.wait is not None else 0.5 * 2**repeat))
                 attempt += 1
@@ -180,14 +181,13 @@ class TeacherSession:
 
     def _spend(self) -> None:
         budget = self._task.spec.budget
-        if budget.calls is not None and self._calls_spent >= budget.calls:
-            raise BudgetExhausted(
-                f"task {self._task.name}: its budget of {budget.calls} teacher calls is spent; raise budget.calls to go on"
-            )
-        if budget.tokens is not None and self._tokens_spent >= budget.tokens:
-            raise BudgetExhausted(
-                f"task {self._task.name}: its budget of {budget.tokens} tokens is spent; raise budget.tokens to go on"
-            )
+        spent_by_unit = (("calls", self._calls_spent, budget.calls), ("tokens", self._tokens_spent, budget.tokens))
+        for unit, spent_so_far, most in spent_by_unit:
+            if most is not None and spent_so_far >= most:
+                raise BudgetExhausted(
+                    f"task {self._task.name}: its budget of {most} teacher {unit} is spent. Answers so far are "
+                    f"kept; raise budget.{unit} in its task.yaml to go on."
+                )
         self._calls_spent += 1
         self.tally.calls += 1
 
@@ -207,7 +207,7 @@ class TeacherSession:
             **sampling(spec),
             "response_format": request.response_format,
         }
-        row = {
+        row: dict[str, Any] = {
             "request_id": key,
             "sample": request.sample,
             "attempt": attempt,
@@ -246,7 +246,7 @@ class TeacherSession:
 
 @contextmanager
 def teacher_session(task: Task, warehouse: Warehouse, key: RoundKey, asset: str) -> Iterator[TeacherSession]:
-    """A session for one step; starts the embedded teacher if the task asks for it. Answers are cut into parts at the end."""
+    """A session for one step; starts the embedded teacher if the task asks for it."""
     with Ledger(warehouse) as ledger, endpoint(task) as url:
         yield TeacherSession(task, key, asset, ledger, url, spent(warehouse, task.name))
 

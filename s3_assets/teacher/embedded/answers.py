@@ -20,8 +20,8 @@ from s3_assets.teacher.embedded.grammar import TRIES, Draft, Grammar, tidy, word
 from s3_assets.teacher.embedded.recombine import recombine
 
 MOST_RATIONALES_IN_A_TEXT = 3
-SAMPLE_FOR_GUESSING = 300
-"""Texts per label that the lexical guess counts words in."""
+TEXTS_TO_COUNT = 600
+"""Texts per label in which the lexical guess counts words: half direct, half in the manners."""
 
 _DECODER = json.JSONDecoder()
 _FENCE = "```json"
@@ -137,9 +137,10 @@ class EmbeddedTeacher:
         for label, templates in self.grammar.labels.items():
             rng = random.Random(label)
             counts[label] = Counter()
-            kinds = [templates, *(manner.productions[label] for manner in self.grammar.manners)]
-            for i in range(SAMPLE_FOR_GUESSING):
-                counts[label].update(words_of(tidy(Draft(self.grammar, rng).write(kinds[i % len(kinds)]))))
+            manners = [manner.productions[label] for manner in self.grammar.manners] or [templates]
+            for i in range(TEXTS_TO_COUNT):
+                production = templates if i % 2 else manners[i // 2 % len(manners)]
+                counts[label].update(words_of(tidy(Draft(self.grammar, rng).write(production))))
         vocabulary = set().union(*counts.values())
         share = {
             label: {w: (count[w] + 1) / (count.total() + len(vocabulary)) for w in vocabulary}

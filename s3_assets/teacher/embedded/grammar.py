@@ -26,7 +26,7 @@ SHORTEST = 6
 """Words; a shorter text is given further sentences."""
 
 _PLACEHOLDER = re.compile(r"<(\w+)>")
-_ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])")
+_ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])(?!one\b|once\b|eu|uni|us|uk)")
 _WORD = re.compile(r"[\w']+|[?!]")
 _SENTENCE_START = re.compile(r"(?:^|[.!?] +)[a-z]")
 
@@ -115,7 +115,7 @@ def write_text(grammar: Grammar, label: str, symbols: Iterable[str], draft: Draf
 
 
 def tidy(text: str) -> str:
-    """Capital letters after full stops, ``an`` before a vowel letter, single spaces."""
+    """Capital letters after full stops, ``an`` before most vowels, single spaces."""
     text = _ARTICLE.sub(lambda m: m.group(1) + "n ", " ".join(text.split()))
     return _SENTENCE_START.sub(lambda m: m.group(0).upper(), text)
 
@@ -194,7 +194,7 @@ class _Checker:
             self.fail(key, "has no productions", "a list of one or more texts")
         for text in value:
             if not isinstance(text, str) or not text.strip():
-                self.fail(key, f"{text!r} is not a text", "texts (quote words such as yes, no and numbers)")
+                self.fail(key, f"{text!r} is not a text", "texts (quote yes, no, numbers and what holds ': ')")
             if "<" in _PLACEHOLDER.sub("", text) or ">" in _PLACEHOLDER.sub("", text):
                 self.fail(key, f"{text!r} has a '<' or '>' that marks no symbol", "<name>, of letters, digits and _")
         return tuple(tuple(_PLACEHOLDER.split(text)) for text in value)
@@ -215,7 +215,7 @@ class _Checker:
             self.fail(f"{key}.cues", "has no cues", "a list of one or more texts")
         for cue in cues:
             if not isinstance(cue, str) or not words_of(cue):
-                self.fail(f"{key}.cues", f"{cue!r} is not a text", "texts (quote words such as yes, no and numbers)")
+                self.fail(f"{key}.cues", f"{cue!r} is not a text", "texts (quote yes, no, numbers and what holds ': ')")
         productions = {label: self.templates(f"{key}.{label}", value[label]) for label in labels}
         return Manner(key.removeprefix("manners."), frozenset(tuple(words_of(cue)) for cue in cues), productions)
 

@@ -1,0 +1,93 @@
+"""A real ``dg dev`` on loopback over a throw-away home and warehouse, asked through GraphQL.
+
+Belongs here: starting, asking and stopping it. Does not belong here: tests.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s3_assets_tests.fakes import REPOSITORY
+
+SECONDS_TO_START = 120
+
+
+@dataclass(frozen=True)
+class DevServer:
+    """The running server: its address and the file its output goes to."""
+
+    url: str
+    log: Path
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Result of a GraphQL query; raises on errors."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer = json.loads(response.read())
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+
+@contextlib.contextmanager
+def dev_server(place: Path, tasks: Path) -> Iterator[DevServer]:
+    """``dg dev`` over ``place/home`` and ``place/warehouse`` with the task folders in ``tasks``."""
+    home = place / "home"
+    home.mkdir(parents=True)
+    shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", home)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "S3_ASSETS_TASKS": str(tasks),
+        "S3_ASSETS_WAREHOUSE": str(place / "warehouse"),
+    }
+    log = place / "dev.log"
+    command = [str(Path(sys.executable).parent / "dg"), "dev", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    server = DevServer(f"http://127.0.0.1:{port}", log)
+    try:
+        _wait_until_loaded(server, process)
+        yield server
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_loaded(server: DevServer, process: subprocess.Popen[bytes]) -> None:
+    query = "{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } } }"
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline:
+        assert process.poll() is None, server.log.read_text()
+        try:
+            entries = server.ask(query)["workspaceOrError"]["locationEntries"]
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.5)
+            continue
+        kinds = [(entry["locationOrLoadError"] or {}).get("__typename") for entry in entries]
+        if kinds == ["RepositoryLocation"]:
+            return
+        assert "PythonError" not in kinds, server.log.read_text()
+        time.sleep(0.5)
+    raise AssertionError(f"dg dev did not load in {SECONDS_TO_START} s:\n{server.log.read_text()}")

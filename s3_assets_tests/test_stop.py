@@ -1,0 +1,40 @@
+"""The stop rule on selecting gold."""
+
+import math
+
+import polars as pl
+import pytest
+
+from s3_assets.loop.stop import Gain, gains, should_stop
+
+
+def round_of(right):
+    return pl.DataFrame({"gold_id": [f"g{n}" for n in range(len(right))], "correct": [bool(value) for value in right]})
+
+
+def test_gain_is_paired_against_the_best_earlier_round():
+    found = gains([round_of([1, 0, 0, 0]), round_of([1, 1, 1, 0]), round_of([1, 1, 0, 0])])
+    assert [(gain.round, gain.best_earlier, gain.gain) for gain in found] == [(1, 0, 0.5), (2, 1, -0.25)]
+    assert math.isclose(found[1].standard_error, 0.25)
+
+
+def test_rows_are_paired_by_id_not_by_place():
+    shuffled = round_of([1, 0]).reverse()
+    assert gains([round_of([1, 0]), shuffled])[0].gain == 0
+
+
+def test_first_of_equal_rounds_is_the_best():
+    assert gains([round_of([1, 0]), round_of([0, 1]), round_of([1, 1])])[1].best_earlier == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "stops"),
+    [([], False), ([-0.1], False), ([0.1, 0.0], False), ([0.0, 0.0], True), ([-0.1, 0.0], True), ([0.0, 0.1], False)],
+)
+def test_stops_after_two_rounds_without_gain(values, stops):
+    found = [Gain(place + 1, 0, value, 0.06) for place, value in enumerate(values)]
+    assert (should_stop(found, len(values) + 1, 10) is not None) is stops
+
+
+def test_stops_when_rounds_are_used_up():
+    assert "all 4 rounds" in should_stop([Gain(1, 0, 0.2, 0.05)], 4, 4)
