@@ -13,7 +13,7 @@ import re
 
 from s3_assets.teacher.embedded.grammar import TRIES, Draft, Grammar, Manner, tidy, words_of, write_text
 
-PLANS = {"manner": 5, "own_and_manner": 3, "own_and_aside": 1, "own_and_plain": 1}
+PLANS = {"manner": 12, "own_and_manner": 2, "own_and_aside": 1, "own_and_plain": 1}
 """How often each way of recombining is used, relative to the others."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?]) +")

