@@ -122,8 +122,11 @@ def test_a_grammar_needs_labels_symbols_and_rationales_only(tmp_path, small):
     assert swap(grammar, "The soup is fine.", random.Random(0)) == "The soup is fine."
 
 
-def test_tidy_sets_capitals_articles_and_spaces():
+def test_tidy_sets_capitals_articles_plurals_and_spaces():
     assert tidy("a odd film.  it is a useful one? yes.") == "An odd film. It is a useful one? Yes."
+    assert tidy("Most comedys and ghost storys have holidays and plays.") == (
+        "Most comedies and ghost stories have holidays and plays."
+    )
 
 
 # -- texts written unprompted ----------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ SHORTEST = 6
 
 _PLACEHOLDER = re.compile(r"<(\w+)>")
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])(?!one\b|once\b|eu|uni|us|uk)")
+_PLURAL = re.compile(r"(?<=[bcdfghjklmnpqrstvwxz])ys\b")
 _WORD = re.compile(r"[\w']+|[?!]")
 _SENTENCE_START = re.compile(r"(?:^|[.!?] +)[a-z]")
 
@@ -115,7 +116,8 @@ def write_text(grammar: Grammar, label: str, symbols: Iterable[str], draft: Draf
 
 
 def tidy(text: str) -> str:
-    """Capital letters after full stops, ``an`` before most vowels, single spaces."""
+    """Capital letters after full stops, ``an`` before most vowels, ``-ies`` for ``-ys``, single spaces."""
+    text = _PLURAL.sub("ies", text)
     text = _ARTICLE.sub(lambda m: m.group(1) + "n ", " ".join(text.split()))
     return _SENTENCE_START.sub(lambda m: m.group(0).upper(), text)
 
