@@ -44,7 +44,7 @@ def demo() -> None:
     time.sleep(1.1)
     for title, query in QUERIES.items():
         console.print(f"\n{title}:")
-        console.print(f'  s3-assets sql "{" ".join(query.split())}"', highlight=False, soft_wrap=True)
+        console.print(f'.venv/bin/s3-assets sql "{query.strip()}"', highlight=False, soft_wrap=True)
         run_sql(warehouse, query)
     console.print(
         "\nnext: `make dev` shows the rounds in the Dagster UI; "

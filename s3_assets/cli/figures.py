@@ -5,8 +5,10 @@ Belongs here: formatting shared by commands. Does not belong here: computing fig
 
 from collections.abc import Mapping, Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from s3_assets.loop.progress import HEADLINE_DRIFT, RoundFigures, Score
 from s3_assets.tasks.load import Task
@@ -36,33 +38,33 @@ def print_rounds(
 
     ``spent`` holds teacher calls and tokens paid by round, ``seconds`` the wall time of this run by round.
     """
-    shown = Table(
-        "round",
-        "seed set rows",
-        "teacher calls",
-        "tokens",
-        "errors on steering gold",
-        "selecting gold %",
-        "test gold % (95% interval)",
-        f"drift ({HEADLINE_DRIFT}, floor)",
-        "seconds",
-        title=f"{task.name}: rounds of S3",
-    )
+    shown = Table(title=f"{task.name}: rounds of S3", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    # Nine columns in 80 characters: the sentence below the table says what the short headings mean.
+    for heading in ("round", "rows", "calls", "tokens", "errors", "select %", "test % [95%]", "drift", "seconds"):
+        shown.add_column(Text(heading), justify="right")
     for figures in rounds:
         calls, tokens = spent.get(figures.round, (0, 0))
-        drift = "-" if figures.drift is None else f"{figures.drift:.3f} ({figures.drift_floor or 0:.3f})"
-        steer = figures.steer
         shown.add_row(
             str(figures.round),
             str(figures.rows),
             str(calls),
-            str(tokens),
-            "-" if steer is None else f"{figures.errors} of {steer.rows}",
+            f"{tokens:,}",
+            "-" if figures.steer is None else f"{figures.errors}/{figures.steer.rows}",
             percent(figures.select),
             with_interval(figures.test),
-            drift,
-            f"{seconds[figures.round]:.0f}" if figures.round in seconds else "there already",
+            "-" if figures.drift is None else f"{figures.drift:.3f}",
+            f"{seconds[figures.round]:.0f}" if figures.round in seconds else "earlier",
         )
     console.print(shown)
+    floors = [figures.drift_floor for figures in rounds if figures.drift_floor is not None]
+    explained = f", sampling alone explains {floors[-1]:.3f}" if floors else ""
+    console.print(
+        "rows: of the seed set\n"
+        "calls, tokens: of the teacher, paid for the rows the round added\n"
+        "errors: on steering gold\n"
+        "select, test: selecting and test gold right, test with its 95% interval\n"
+        f"drift: of the seed set from steering gold, {HEADLINE_DRIFT}{explained}",
+        highlight=False,
+    )
     if task.spec.teacher.backend == "embedded":
         console.print("Teacher: embedded, a grammar without a model, for trying the pipeline. Not an LLM result.")

@@ -100,7 +100,9 @@ def parse_rounds(text: str, task: Task) -> tuple[int, int]:
 def progress_console() -> Console:
     """Console that also prints the steps' progress lines."""
     console = Console()
-    handler = RichHandler(console=console, show_path=False, show_level=False, markup=False, highlighter=None)
+    handler = RichHandler(
+        console=console, show_path=False, show_level=False, markup=False, highlighter=None, log_time_format="%H:%M:%S"
+    )
     logger = logging.getLogger("s3_assets")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
