@@ -19,7 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3_assets_tests.fakes import REPOSITORY
+import polars as pl
+
+from s3_assets.store.parts import Warehouse
+from s3_assets_tests.fakes import DEMO_FOLDER, REPOSITORY, write_task
+from s3_assets_tests.tiny_student import make_tiny_student
 
 SECONDS_TO_START = 120
 
@@ -30,6 +34,11 @@ class DevServer:
 
     url: str
     log: Path
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """What its runs write."""
+        return Warehouse(self.log.parent / "warehouse")
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """Result of a GraphQL query; raises on errors."""
@@ -73,6 +82,16 @@ def dev_server(place: Path, tasks: Path) -> Iterator[DevServer]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@contextlib.contextmanager
+def small_task_server(place: Path) -> Iterator[DevServer]:
+    """``dev_server`` with the task ``small``: the demo's gold, 24 seed rows, three rounds, a student of a second."""
+    texts = pl.read_csv(DEMO_FOLDER / "gold.csv")["review"].to_list()
+    weights = make_tiny_student(place / "student", texts)
+    write_task(place / "tasks", student={"weights": str(weights), "epochs": 1, "min_steps": 0}, rounds=3)
+    with dev_server(place, place / "tasks") as running:
+        yield running
 
 
 def _wait_until_loaded(server: DevServer, process: subprocess.Popen[bytes]) -> None:

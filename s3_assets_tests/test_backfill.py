@@ -9,10 +9,8 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from s3_assets.store.parts import RoundKey, Warehouse, round_name
-from s3_assets_tests.dev_server import DevServer, dev_server
-from s3_assets_tests.fakes import DEMO_FOLDER, write_task
-from s3_assets_tests.tiny_student import make_tiny_student
+from s3_assets.store.parts import RoundKey, round_name
+from s3_assets_tests.dev_server import DevServer, small_task_server
 
 ROUNDS = [round_name(round_) for round_ in range(3)]
 ASSETS = ["seed_set", "trained_model", "error_set", "drift", "extrapolated_set"]
@@ -71,11 +69,7 @@ def backfill(server: DevServer, rounds: list[str]) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    place = tmp_path_factory.mktemp("backfill")
-    texts = pl.read_csv(DEMO_FOLDER / "gold.csv")["review"].to_list()
-    weights = make_tiny_student(place / "student", texts)
-    write_task(place / "tasks", student={"weights": str(weights), "epochs": 1, "min_steps": 0}, rounds=3)
-    with dev_server(place, place / "tasks") as running:
+    with small_task_server(tmp_path_factory.mktemp("backfill")) as running:
         yield running
 
 
@@ -106,7 +100,7 @@ def paid(warehouse):
 
 
 def test_three_rounds_in_order_and_nothing_twice(server):
-    warehouse = Warehouse(server.log.parent / "warehouse")
+    warehouse = server.warehouse
     materialize_gold(server)
     # Asked in the wrong order on purpose.
     runs = backfill(server, list(reversed(ROUNDS)))

@@ -195,8 +195,8 @@ def test_an_example_of_the_asked_label_lends_its_clauses_or_its_manner(grammar, 
         carried += sum(share > 0.6 for share in shares)
         for text, share in zip(texts, shares, strict=True):
             # Patterns spell a plural as the word and an s.
-            spelt = re.sub(r"\b(?!movies|series)(\w+)ies\b", r"\1ys", text)
-            in_manner = any(re.search(pattern, spelt, re.IGNORECASE) for pattern in of_its_manner)
+            forms = (text, re.sub(r"ies\b", "ys", text))
+            in_manner = any(re.search(at, form, re.IGNORECASE) for at in of_its_manner for form in forms)
             assert in_manner or share > 0.3, (row["review"], text)
     assert carried > len(gold)
 

@@ -101,6 +101,23 @@ def test_gates_name_their_reason(tmp_path):
     assert gates.refuse({"text": 3})[0] == "fields"
 
 
+@pytest.mark.parametrize(
+    ("text", "gate"),
+    [
+        ("I'm sorry, but as an AI language model I can't help with that request.", "refusal"),
+        ("I\u2019m sorry, but I can\u2019t assist with this.", "refusal"),
+        ("I am sorry, I cannot help you with that request.", "refusal"),
+        ("As an AI assistant, I do not write reviews.", "refusal"),
+        ("I'm sorry, but I can't help loving this.", None),
+        ("I'm sorry, but I can't help with the dishes while this is on; watch it.", None),
+        ("Sorry to say, the AI in this film acts better than the cast.", None),
+    ],
+)
+def test_a_refusal_is_no_text_and_a_sorry_text_is_no_refusal(text, gate):
+    assert (Gates(("text",), {}).refuse({"text": text}) or (None,))[0] == gate
+    assert (Gates(("text", "text2"), {}).refuse({"text": "A context.", "text2": text}) or (None,))[0] == gate
+
+
 def test_an_error_is_extrapolated_with_its_label_and_prediction(tmp_path):
     with scripted_teacher(obliging) as teacher:
         task = write_task(tmp_path, teacher={"base_url": teacher.url})

@@ -163,13 +163,14 @@ def test_a_syntax_error_is_duckdbs_own(warehouse: Warehouse) -> None:
         run_sql(warehouse, "SELEC 1")
 
 
-def test_without_a_catalog_the_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_catalog_the_command_builds_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CatalogError, match="s3-assets catalog"):
         run_sql(Warehouse(tmp_path), "SELECT 1")
     monkeypatch.setenv("S3_ASSETS_WAREHOUSE", str(tmp_path))
-    result = ask("SELECT 1")
-    assert result.exit_code == 1
-    assert "build it with `s3-assets catalog`" in result.stderr
+    result = ask()
+    assert result.exit_code == 0
+    assert "row_origin" in result.stdout
+    assert ask("SELECT count(*) AS n FROM seed_set", "--format", "csv").stdout == "n\n0\n"
 
 
 def test_duckdb_knows_what_a_statement_does() -> None:

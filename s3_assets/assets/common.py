@@ -9,9 +9,22 @@ from typing import Any
 import dagster as dg
 
 from s3_assets.assets.shown import Events, declaration, describe
+from s3_assets.loop.checks import EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
 from s3_assets.loop.fingerprints import GOLD
 from s3_assets.partitions import rounds
 from s3_assets.tasks.load import Task
+
+# For descriptions: the numbers of the steps that ask the teacher.
+TEACHER_NUMBERS = (
+    "`rejected_rows` were refused by a gate and are in the table `rejected`; `shortfall` counts rows asked for that "
+    "never came. `teacher_calls` were paid for; requests answered before come from the ledger."
+)
+
+CHECK_DESCRIPTIONS = {
+    LABELS_KNOWN: "Every label is one that the task declares.",
+    NO_GOLD_TEXT: "No row is a gold text, case and whitespace aside.",
+    EVERY_CLASS: "Every label has rows to train on.",
+}
 
 
 def asset_key(task: Task, name: str) -> dg.AssetKey:
@@ -20,7 +33,7 @@ def asset_key(task: Task, name: str) -> dg.AssetKey:
 
 
 def task_asset(
-    task: Task, name: str, sentence: str, upstream: Sequence[str], kinds: set[str], checks: Sequence[str] = ()
+    task: Task, name: str, text: str, upstream: Sequence[str], kinds: set[str], checks: Sequence[str] = ()
 ) -> Callable[[Callable[..., Events]], dg.AssetsDefinition]:
     """Decorator for the asset ``name`` of a task; partitioned by round unless it is gold.
 
@@ -34,8 +47,11 @@ def task_asset(
         group_name=task.name,
         kinds={"parquet", *kinds},
         tags={"s3/kind": task.spec.kind, "s3/strategy": task.spec.strategy},
-        description=describe(name, sentence),
+        description=describe(task.name, name, text),
         metadata=declaration(name),
-        check_specs=[dg.AssetCheckSpec(check, asset=asset_key(task, name), blocking=True) for check in checks] or None,
+        check_specs=[
+            dg.AssetCheckSpec(check, asset=asset_key(task, name), description=CHECK_DESCRIPTIONS[check], blocking=True)
+            for check in checks
+        ],
     )
     return decorate

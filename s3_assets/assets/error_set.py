@@ -10,19 +10,16 @@ from s3_assets.partitions import round_number
 from s3_assets.resources import WarehouseResource
 from s3_assets.tasks.load import Task
 
-SENTENCE = "D_mis: the steering gold that the student of this round gets wrong (paper, Algorithm 2)."
+DESCRIPTION = "D_mis: the steering gold that the student of this round gets wrong (paper, Algorithm 2)."
 
 
 def error_set_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/error_set``, by round."""
 
-    @task_asset(task, ERROR_SET, SENTENCE, [GOLD, TRAINED_MODEL], {"polars"})
+    @task_asset(task, ERROR_SET, DESCRIPTION, [GOLD, TRAINED_MODEL], {"polars"})
     def error_set(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
         store, round_ = warehouse.open(), round_number(context.partition_key)
-        yield from run_step(
-            context,
-            lambda: make_error_set(task, store, round_, config.force),
-            sample=["label", "prediction", "probability", "text"],
-        )
+        sample = ["label", "prediction", "probability", *task.spec.text_fields]
+        yield from run_step(context, lambda: make_error_set(task, store, round_, config.force), sample=sample)
 
     return error_set

@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
-from s3_assets.assets.common import task_asset
+from s3_assets.assets.common import TEACHER_NUMBERS, task_asset
 from s3_assets.assets.guard import LONGEST_WAIT_SECONDS, started_elsewhere, wait_for_round_before
 from s3_assets.assets.shown import Events, StepConfig, run_step
 from s3_assets.loop.checks import EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
@@ -14,10 +14,12 @@ from s3_assets.partitions import round_number
 from s3_assets.resources import WarehouseResource
 from s3_assets.tasks.load import Task
 
-SENTENCE = (
-    "Training set of a round. Round 0 is D_seed, what the teacher writes knowing no error (paper, Algorithm 1); every "
-    "later round is the seed set of the round before plus the extrapolated set of the round before. That edge across "
-    "rounds is not drawn in the graph: a round waits for the one before while its run is started, else it refuses."
+DESCRIPTION = (
+    "The training set of a round.\n\n"
+    "Round 0 is D_seed, what the teacher writes knowing no error (paper, Algorithm 1). Every later round is the seed "
+    "set plus the extrapolated set of the round before. That edge across rounds is not drawn in the graph: a round "
+    "waits for the one before while its run is started, else it refuses.\n\n"
+    f"{TEACHER_NUMBERS}"
 )
 
 
@@ -31,7 +33,9 @@ class SeedSetConfig(StepConfig):
 
 def seed_set_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/seed_set``, by round."""
-    declare = task_asset(task, SEED_SET, SENTENCE, [GOLD], {"openai"}, (LABELS_KNOWN, NO_GOLD_TEXT, EVERY_CLASS))
+    declare = task_asset(
+        task, SEED_SET, DESCRIPTION, [GOLD], {task.spec.teacher.backend}, (LABELS_KNOWN, NO_GOLD_TEXT, EVERY_CLASS)
+    )
 
     @declare
     def seed_set(context: dg.AssetExecutionContext, config: SeedSetConfig, warehouse: WarehouseResource) -> Events:
@@ -43,6 +47,7 @@ def seed_set_asset(task: Task) -> dg.AssetsDefinition:
                 wait_for_round_before(task, store, round_, being_made, config.longest_wait_seconds)
             return make_seed_set(task, store, round_, config.force)
 
-        yield from run_step(context, step, sample=["label", "text", "origin", "first_round"])
+        sample = ["label", *task.spec.text_fields, "origin", "first_round"]
+        yield from run_step(context, step, sample=sample)
 
     return seed_set

@@ -9,8 +9,9 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
-from s3_assets.loop.checks import ChecksFailed
+from s3_assets.loop.checks import Check, ChecksFailed
 from s3_assets.loop.publish import StepResult
 from s3_assets.loop.state import NotReady
 from s3_assets.store.tables import table
@@ -21,6 +22,13 @@ from s3_assets.teacher.session import BudgetExhausted
 SAMPLE_ROWS = 5
 LONGEST_CELL = 160
 
+# Dagster shows Markdown of 1,000 characters and more behind a link.
+LONGEST_SAMPLE = 999
+
+# With more labels than this, a confusion table lists the commonest confusions instead of all pairs.
+LARGEST_MATRIX = 12
+COMMONEST = 20
+
 # Errors whose message already says what, where and what to do.
 _EXPLAINED = (NotReady, TaskError, TeacherUnavailable, BudgetExhausted)
 
@@ -30,7 +38,7 @@ _TYPES = {pl.String: "string", pl.Int64: "int", pl.Float64: "float", pl.Boolean:
 class StepConfig(dg.Config):
     """Run configuration of a step."""
 
-    force: bool = False
+    force: bool = Field(False, description="Do the step even if its part is live and built from the same inputs.")
 
 
 Events = Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]
@@ -50,47 +58,57 @@ def run_step(
         result = step()
     except ChecksFailed as error:
         for check in error.checks:
-            yield dg.AssetCheckResult(
-                passed=check.passed,
-                check_name=check.name,
-                asset_key=context.asset_key,
-                metadata={"detail": check.detail},
-            )
+            yield _check_result(context, check)
         raise dg.Failure(str(error), allow_retries=False) from error
     except _EXPLAINED as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     for check in result.checks:
-        yield dg.AssetCheckResult(
-            passed=check.passed, check_name=check.name, asset_key=context.asset_key, metadata={"detail": check.detail}
-        )
+        yield _check_result(context, check)
+    # Asked of the asset, not of the run: gold made together with a round is in a run with a partition.
+    by_round = context.assets_def.partitions_def is not None
     metadata: dict[str, Any] = {
-        "dagster/partition_row_count" if context.has_partition_key else "dagster/row_count": result.rows.height,
-        "part": str(result.part.path),
-        "reused": result.reused,
-        **result.numbers,
+        "dagster/partition_row_count" if by_round else "dagster/row_count": result.rows.height,
+        # The row count under another name.
+        **{name: _rounded(value) for name, value in result.numbers.items() if name != "rows"},
     }
     if sample and not result.rows.is_empty():
-        metadata["sample"] = dg.MetadataValue.md(markdown_table(result.rows.select(sample).head(SAMPLE_ROWS)))
+        metadata["sample"] = sample_table(result.rows.select(sample))
     if extra is not None:
-        metadata |= extra(result)
+        metadata |= {name: _rounded(value) for name, value in extra(result).items()}
+    # The name alone: the table cannot wrap a path and would push the sample out of sight.
+    metadata |= {"reused": result.reused, "part": result.part.path.name}
     yield dg.MaterializeResult(
         asset_key=context.asset_key, metadata=metadata, data_version=dg.DataVersion(result.part.data_version)
     )
 
 
 def declaration(name: str) -> dict[str, Any]:
-    """Metadata that belongs to the asset itself: its table and columns."""
+    """Metadata that belongs to the asset itself: its columns.
+
+    No ``dagster/table_name``: it must be unique, and assets of all tasks share a table; Dagster would link them.
+    """
     columns = [
         dg.TableColumn(column.name, _TYPES.get(column.dtype, "timestamp"), column.comment)
         for column in table(name).columns
     ]
-    return {"dagster/column_schema": dg.TableSchema(columns), "dagster/table_name": name}
+    return {"dagster/column_schema": dg.TableSchema(columns)}
 
 
-def describe(name: str, sentence: str) -> str:
-    """Asset description: one sentence, then the columns of its table."""
-    columns = "\n".join(f"- `{column.name}`: {column.comment}" for column in table(name).columns)
-    return f"{sentence}\n\nTable `{name}` in DuckDB:\n\n{columns}"
+def describe(task: str, name: str, text: str) -> str:
+    """Asset description: what it is, then the query that shows its rows. The UI lists the columns itself."""
+    return f"{text}\n\nIn DuckDB: `select * from {name} where task = '{task}'`"
+
+
+def sample_table(rows: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """At most five rows, evenly from first to last, fewer where Dagster would not show them at once.
+
+    Sets begin with one label, and what a round added stands at their end.
+    """
+    for count in range(min(SAMPLE_ROWS, rows.height), 1, -1):
+        shown = markdown_table(rows[[place * (rows.height - 1) // (count - 1) for place in range(count)]])
+        if len(shown) <= LONGEST_SAMPLE:
+            return dg.MetadataValue.md(shown)
+    return dg.MetadataValue.md(markdown_table(rows.head(1)))
 
 
 def markdown_table(rows: pl.DataFrame) -> str:
@@ -99,12 +117,36 @@ def markdown_table(rows: pl.DataFrame) -> str:
     return "\n".join([head, *(f"| {' | '.join(map(_cell, row))} |" for row in rows.iter_rows())])
 
 
+def counts_table(
+    rows: pl.DataFrame, down: str, across: str, downs: Sequence[str], acrosses: Sequence[str], corner: str
+) -> str:
+    """Rows counted by the columns ``down`` and ``across``, in Markdown."""
+    cells = {(first, second): count for first, second, count in rows.group_by(down, across).len().rows()}
+    return markdown_table(
+        pl.DataFrame([{corner: one, **{two: cells.get((one, two), 0) for two in acrosses}} for one in downs])
+    )
+
+
 def confusion_table(predictions: pl.DataFrame, labels: Sequence[str]) -> str:
-    """Gold labels by predicted labels, as counts, in Markdown."""
-    counts = predictions.group_by("label", "prediction").len().rows()
-    cells = {(label, prediction): count for label, prediction, count in counts}
-    rows = [{"gold \\ predicted": gold, **{label: cells.get((gold, label), 0) for label in labels}} for gold in labels]
-    return markdown_table(pl.DataFrame(rows))
+    """Gold labels by predicted labels, as counts, in Markdown; with many labels the commonest confusions."""
+    if len(labels) <= LARGEST_MATRIX:
+        return counts_table(predictions, "label", "prediction", labels, labels, "gold \\ predicted")
+    wrong = predictions.filter(~pl.col("correct")).group_by("label", "prediction").len("rows")
+    return markdown_table(wrong.sort(["rows", "label", "prediction"], descending=[True, False, False]).head(COMMONEST))
+
+
+def _check_result(context: dg.AssetExecutionContext, check: Check) -> dg.AssetCheckResult:
+    # Dagster shows no partition for these: partitions of checks are a preview feature, which warns.
+    return dg.AssetCheckResult(
+        passed=check.passed,
+        check_name=check.name,
+        asset_key=context.asset_key,
+        metadata={"detail": check.detail, "round": context.partition_key},
+    )
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _cell(value: Any) -> str:

@@ -15,15 +15,17 @@ from s3_assets.partitions import round_number
 from s3_assets.resources import WarehouseResource
 from s3_assets.tasks.load import Task
 
-SENTENCE = (
-    "The student, trained from its checkpoint on this round's seed set; its epoch is chosen on selecting gold. Also "
-    "writes the table `predictions`: what it says of every gold row. Test accuracy is reported and feeds nothing."
+DESCRIPTION = (
+    "The student, trained from its checkpoint on this round's seed set.\n\n"
+    "It takes the epochs declared, or more until `min_steps` are done; the epoch kept is the best on selecting gold. "
+    "The accuracies are shares right of steering, selecting and test gold; test accuracy is reported, feeds nothing. "
+    "Also writes the table `predictions`: what it says of every gold row."
 )
 
 
 def trained_model_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/trained_model``, by round."""
-    declare = task_asset(task, TRAINED_MODEL, SENTENCE, [GOLD, SEED_SET], {"pytorch", "huggingface"})
+    declare = task_asset(task, TRAINED_MODEL, DESCRIPTION, [GOLD, SEED_SET], {"pytorch", "huggingface"})
 
     @declare
     def trained_model(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
@@ -33,15 +35,16 @@ def trained_model_asset(task: Task) -> dg.AssetsDefinition:
             row = result.rows.row(0, named=True)
             predictions = live_predictions(store, loop_key(task, round_))
             select = predictions.filter(pl.col("split") == "select")
+            # The seed is here and not a number of its own: it would be plotted.
+            hyperparameters = {**json.loads(row["hyperparameters"]), "random_seed": row["seed"]}
             return {
-                "model_id": row["model_id"],
-                "model_folder": str(store.root / row["path"]),
-                "device": row["device"],
-                "random_seed": row["seed"],
-                "training_fingerprint": row["training_fingerprint"],
-                "hyperparameters": dg.MetadataValue.json(json.loads(row["hyperparameters"])),
-                "history": dg.MetadataValue.md(markdown_table(pl.DataFrame(json.loads(row["history"])))),
                 "confusion_on_selecting_gold": dg.MetadataValue.md(confusion_table(select, list(task.spec.labels))),
+                "history": dg.MetadataValue.md(markdown_table(pl.DataFrame(json.loads(row["history"])))),
+                "hyperparameters": dg.MetadataValue.json(hyperparameters),
+                "device": row["device"],
+                "training_fingerprint": row["training_fingerprint"],
+                "model_id": row["model_id"],
+                "model_folder": row["path"],
             }
 
         yield from run_step(context, lambda: make_trained_model(task, store, round_, config.force), extra)

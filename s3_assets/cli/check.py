@@ -10,7 +10,7 @@ from s3_assets.generation.estimate import estimate_extrapolation, estimate_seed
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import get_task
 from s3_assets.tasks.spec import SPLITS
-from s3_assets.teacher.client import ChatClient, base_url
+from s3_assets.teacher.client import base_url, check_teacher
 
 
 def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
@@ -25,10 +25,9 @@ def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
         console.print(f"  {label}: {gold.filter(gold['label'] == label).height} rows")
     if not counts.get("test"):
         console.print("  no test split: results will be reported on selecting gold only, and say so")
-    url = base_url(declared)
-    # Made here only for its complaint about a missing key or grammar; nothing is sent.
-    ChatClient(declared, url)
-    where = "embedded (a grammar without a model)" if declared.spec.teacher.backend == "embedded" else url
+    check_teacher(declared)
+    embedded = declared.spec.teacher.backend == "embedded"
+    where = "embedded (a grammar without a model)" if embedded else base_url(declared)
     console.print(f"teacher: {where}, model {declared.spec.teacher.model}")
     seed, each = estimate_seed(declared, gold), estimate_extrapolation(declared, gold)
     console.print(f"seed set: {seed.calls} calls, about {seed.tokens} tokens")

@@ -56,11 +56,12 @@ def sql(
 ) -> None:
     """Query the warehouse. The catalog is read-only and shows live rows only; the view parts lists the rest."""
     from s3_assets.settings import warehouse
-    from s3_assets.store.catalog import CatalogError
+    from s3_assets.store.catalog import CatalogError, ensure_catalog
 
-    text = sys.stdin.read() if query == "-" else query
+    text, store = sys.stdin.read() if query == "-" else query, warehouse()
+    ensure_catalog(store)
     try:
-        run_sql(warehouse(), text or LIST_VIEWS, output_format, limit, as_of=as_of, output=output)
+        run_sql(store, text or LIST_VIEWS, output_format, limit, as_of=as_of, output=output)
     except (CatalogError, SqlError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

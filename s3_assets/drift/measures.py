@@ -6,11 +6,11 @@ belong here: where they are stored (``loop/steps.py``, table ``drift``).
 
 import random
 import re
+import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import numpy as np
 import polars as pl
 
 GOLD_STEER = "gold_steer"
@@ -105,7 +105,7 @@ def _floor(
     for _ in range(HALVINGS):
         drawn = rng.sample(list(reference), len(reference))
         values.append(measure(drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]))
-    return float(np.mean(values))
+    return statistics.fmean(values)
 
 
 def _documents(frame: pl.DataFrame) -> list[list[str]]:

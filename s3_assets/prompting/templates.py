@@ -4,10 +4,14 @@ Belongs here: finding and rendering templates. Does not belong here: the JSON bl
 (``contract.py``), what is asked for (``generation/``).
 """
 
+import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3_assets.tasks.load import Task, TaskError
+
+if TYPE_CHECKING:
+    import jinja2
 
 _SHIPPED = Path(__file__).parent / "templates"
 ROLES = ("system", "rationales", "seed", "extrapolate")
@@ -29,10 +33,9 @@ def render(task: Task, role: str, **facts: Any) -> str:
     import jinja2  # about 0.1 s
 
     file = template_file(task, role)
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
     known = {"description": task.spec.description, "labels": task.spec.labels, **facts}
     try:
-        return environment.from_string(file.read_text(encoding="utf-8")).render(known)
+        return _compiled(file.read_text(encoding="utf-8")).render(known)
     except jinja2.TemplateError as error:
         line = getattr(error, "lineno", None)
         at = f"{file}:{line}" if line else str(file)
@@ -43,3 +46,12 @@ def wording(task: Task) -> dict[str, str]:
     """The text of every template the task uses, by role: what a prompt's wording depends on."""
     roles = ROLES if task.spec.kind == "single" else ("system", "seed", "extrapolate")
     return {role: template_file(task, role).read_text(encoding="utf-8") for role in roles}
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(source: str) -> "jinja2.Template":
+    """Compiled once for all requests of a step: 2.5 ms each time otherwise."""
+    import jinja2
+
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
+    return environment.from_string(source)

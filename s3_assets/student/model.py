@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from s3_assets.student.batches import collate, encode, prediction_batches
-from s3_assets.student.device import Device, pick_device, share_the_processor
+from s3_assets.student.device import Device, leave_quickly, pick_device, share_the_processor
 from s3_assets.student.weights import resolve_weights
 
 PREDICTION_BATCH = 64
@@ -150,6 +150,7 @@ def _sync(place: Path) -> None:
 
 def _from_pretrained(place: str, **options: Any) -> tuple[Any, Any]:
     share_the_processor()
+    leave_quickly()
     # torch 1.5 s, these two about 1 s more (from their own modules the same; the Bert classes 5 s).
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

@@ -64,6 +64,22 @@ def base_url(task: Task) -> str:
     return task.spec.teacher.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
 
 
+def check_teacher(task: Task) -> None:
+    """``TaskError`` for what can be known without asking: a missing key, a grammar that cannot serve the task."""
+    _api_key(task, base_url(task))
+    if task.spec.teacher.backend != "embedded":
+        return
+    from s3_assets.teacher.embedded.grammar import load_grammar
+
+    grammar_digest(task)
+    if task.spec.kind != "single":
+        raise TaskError(f"task {task.name}: the embedded teacher writes single texts only; name another teacher")
+    file = task.path(task.spec.teacher.grammar)
+    missing = sorted(set(task.spec.labels) - set(load_grammar(file).labels))
+    if missing:
+        raise TaskError(f"{file}: has no texts for the labels {', '.join(missing)} of task {task.name}; add them")
+
+
 class ChatClient:
     """One endpoint, asked asynchronously. Not retried here: every attempt is the caller's to count."""
 
@@ -73,18 +89,24 @@ class ChatClient:
         self._key = _api_key(task, url)
         self._client: openai.AsyncOpenAI | None = None
 
-    async def ask(self, request: TeacherRequest, attempt: int) -> Reply:
-        """One attempt. ``TryAgain`` for what may pass (429, 5xx, timeout), ``TeacherUnavailable`` for what will not."""
-        import openai  # about 0.7 s
+    def connection(self) -> "openai.AsyncOpenAI":
+        """The client under it, made when first asked for: about 0.7 s that are no part of an attempt's latency."""
+        import openai
 
         if self._client is None:
             self._client = openai.AsyncOpenAI(
                 api_key=self._key, base_url=self._url, max_retries=0, timeout=self._spec.timeout_seconds
             )
+        return self._client
+
+    async def ask(self, request: TeacherRequest, attempt: int) -> Reply:
+        """One attempt. ``TryAgain`` for what may pass (429, 5xx, timeout), ``TeacherUnavailable`` for what will not."""
+        import openai
+
         # The embedded teacher draws by this number, so that a resumed run is answered like an uninterrupted one.
         headers = {"x-s3-sample": str(request.sample * 100 + attempt)} if self._spec.backend == "embedded" else None
         try:
-            done = await self._client.chat.completions.create(  # type: ignore[call-overload]
+            done = await self.connection().chat.completions.create(  # type: ignore[call-overload]
                 model=self._spec.model,
                 messages=[dict(message) for message in request.messages],
                 response_format=request.response_format,

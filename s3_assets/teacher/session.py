@@ -161,6 +161,7 @@ class TeacherSession:
 
     async def _send(self, client: ChatClient, request: TeacherRequest, key: str, attempt: int) -> dict[str, Any]:
         """One answered attempt, repeating those that fail in passing. Every attempt is journalled."""
+        client.connection()
         for repeat in range(self._task.spec.teacher.retries + 1):
             self._spend()
             asked_at, began = time.time_ns() // 1_000_000, time.perf_counter()

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 import yaml
 
+from s3_assets.tasks.load import TaskError
+
 SECTIONS = ("labels", "symbols", "rationales", "asides", "manners", "swaps")
 REQUIRED = ("labels", "symbols", "rationales")
 TRIES = 24
@@ -24,6 +26,9 @@ TRIES = 24
 
 SHORTEST = 6
 """Words; a shorter text is given further sentences."""
+
+# The loader in C takes 0.02 s for the demo's grammar, the one in Python 0.25 s. Both read the safe subset only.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _PLACEHOLDER = re.compile(r"<(\w+)>")
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])(?!one\b|once\b|eu|uni|us|uk)")
@@ -35,7 +40,7 @@ Template = tuple[str, ...]
 """Literal text and symbol names by turns, beginning with a literal: ``("The ", "film", " is long.")``."""
 
 
-class GrammarError(ValueError):
+class GrammarError(TaskError):
     """A grammar file that cannot be used; the message names file, key, what is wrong and what is allowed."""
 
 
@@ -125,7 +130,7 @@ def tidy(text: str) -> str:
 def load_grammar(path: Path) -> Grammar:
     """Read and validate a grammar file."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - a safe one
     except (OSError, yaml.YAMLError) as error:
         raise GrammarError(f"{path}: cannot be read as YAML: {error}") from error
     check = _Checker(path)
