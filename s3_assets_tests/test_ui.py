@@ -100,8 +100,6 @@ def chromium(server) -> Iterator[Browser]:
         page.on("pageerror", lambda error: browser.problems.append(str(error)))
         page.on("response", lambda got: browser.problems.append(got.url) if got.status >= 400 else None)
         browser.open("/")
-        # Dagster's own invitation, once per browser.
-        page.get_by_role("button", name="Skip").click()
         yield browser
 
 
