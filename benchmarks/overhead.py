@@ -68,10 +68,13 @@ with dg.DagsterInstance.get() as instance:
 
 Interval = tuple[float, float]
 
+# Intervals by what happened in them: training, teacher, ledger.
+Noted = dict[str, list[Interval]]
+
 
 @dataclass
 class Measured:
-    """One run: wall time, what is taken off, and per step the seconds until it works and in which it works."""
+    """One run: wall time, what is taken off, and per step the seconds until it works, in which it works, and its own."""
 
     wall: float
     training: float = 0.0
@@ -79,6 +82,7 @@ class Measured:
     taken_off: float = 0.0
     starting: dict[str, float] = field(default_factory=dict)
     working: dict[str, float] = field(default_factory=dict)
+    own_work: dict[str, float] = field(default_factory=dict)
 
     @property
     def own(self) -> float:
@@ -156,9 +160,9 @@ class Bench:
         if not line.endswith("True"):
             raise RuntimeError(f"the run of {module} failed:\n{done.stdout}\n{done.stderr}")
         found = Measured(wall)
-        _take_off(found, notes)
+        _take_off(found, [_read_notes(file) for file in notes.glob("*.jsonl")])
         with dg.DagsterInstance.from_config(str(home)) as instance:
-            _time_steps(found, instance.all_logs(line.split()[1]))
+            _time_steps(found, instance.all_logs(line.split()[1]), notes)
         shutil.rmtree(place)
         return found
 
@@ -181,33 +185,55 @@ def _declared(asset: dg.AssetsDefinition) -> dict[str, object]:
     }
 
 
-def _take_off(found: Measured, notes: Path) -> None:
-    intervals: dict[str, list[Interval]] = {"training": [], "teacher": [], "ledger": []}
-    for file in notes.glob("*.jsonl"):
+def _take_off(found: Measured, noted: Sequence[Noted]) -> None:
+    together: Noted = {"training": [], "teacher": [], "ledger": []}
+    for one in noted:
+        for kind, intervals in one.items():
+            together[kind] += intervals
+    found.training = _length(_union(together["training"]))
+    found.teacher = _teacher(together)
+    found.taken_off = _taken_off(together)
+
+
+def _read_notes(file: Path) -> Noted:
+    intervals: Noted = {"training": [], "teacher": [], "ledger": []}
+    if file.exists():
         for line in file.read_text().splitlines():
             kind, began, ended = json.loads(line)
             intervals[kind].append((began, ended))
-    under_way = _union(intervals["teacher"])
-    written = sum(_shared(one, under_way) for one in intervals["ledger"])
-    found.training = _length(_union(intervals["training"]))
-    found.teacher = _length(under_way) - written
-    found.taken_off = _length(_union([*intervals["training"], *under_way])) - written
+    return intervals
 
 
-def _time_steps(found: Measured, events: Iterable[dg.EventLogEntry]) -> None:
-    """Seconds from asking for a step's process to its first line of work, and from there to its end."""
-    asked, began = {}, {}
+def _teacher(noted: Noted) -> float:
+    return _length(_union(noted["teacher"])) - _ledger_meanwhile(noted)
+
+
+def _taken_off(noted: Noted) -> float:
+    return _length(_union([*noted["training"], *noted["teacher"]])) - _ledger_meanwhile(noted)
+
+
+def _ledger_meanwhile(noted: Noted) -> float:
+    under_way = _union(noted["teacher"])
+    return sum(_shared(one, under_way) for one in noted["ledger"])
+
+
+def _time_steps(found: Measured, events: Iterable[dg.EventLogEntry], notes: Path) -> None:
+    """Seconds from asking for a step's process to its first line of work, and of its own work from there to its end."""
+    asked, began, process = {}, {}, {}
     for entry in events:
         if entry.dagster_event is None or entry.step_key is None:
             continue
         step, kind = entry.step_key.removeprefix(f"{TASK}__"), entry.dagster_event.event_type_value
         if kind == "STEP_WORKER_STARTING":
             asked[step] = entry.timestamp
+        elif kind == "STEP_WORKER_STARTED":
+            process[step] = entry.dagster_event.engine_event_data.metadata["pid"].value
         elif kind == "STEP_START":
             began[step] = entry.timestamp
             found.starting[step] = entry.timestamp - asked[step]
         elif kind == "STEP_SUCCESS":
             found.working[step] = entry.timestamp - began[step]
+            found.own_work[step] = found.working[step] - _taken_off(_read_notes(notes / f"{process[step]}.jsonl"))
 
 
 def _union(intervals: Sequence[Interval]) -> list[Interval]:
@@ -246,15 +272,17 @@ def _report(console: Console, empty: list[Measured], product: list[Measured], op
         f"{'met' if ratio <= BAR else 'NOT met'}",
         highlight=False,
     )
-    steps = Table("step", "start, empty", "start, product", "work, empty", "work, product", title="median seconds")
+    heads = ("start, empty", "start, product", "work, empty", "own work, product", "all work, product")
+    steps = Table("step process", *heads, title="median seconds")
     for step in ROUND_ASSETS:
         cells = [median(run.starting[step] for run in runs) for runs in (empty, product)]
-        cells += [median(run.working[step] for run in runs) for runs in (empty, product)]
+        cells += [median(run.own_work[step] for run in runs) for runs in (empty, product)]
+        cells.append(median(run.working[step] for run in product))
         steps.add_row(step, *(f"{cell:.2f}" for cell in cells))
     console.print(steps)
     console.print(
-        "start: from asking for the step's process to its first event (interpreter, imports, code location); work:\n"
-        "from there to its last event, training and teacher included.\n"
+        "start: from asking for the step's process to its first event (interpreter, imports, code location); all work:\n"
+        "from there to its last event; own work: without training, predicting and the teacher.\n"
         f"Task: the demo's gold, grammar and rows, student {options.student}, 1 epoch. {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, dagster {version('dagster')}.",
         highlight=False,

@@ -15,6 +15,7 @@ from s3_assets.assets.extrapolated_set import extrapolated_set_asset
 from s3_assets.assets.gold import gold_asset
 from s3_assets.assets.seed_set import seed_set_asset
 from s3_assets.assets.trained_model import trained_model_asset
+from s3_assets.leaving import leave_quickly
 from s3_assets.resources import WarehouseResource
 from s3_assets.sensors import advance_sensor
 from s3_assets.tasks.load import Task, TaskError, find_tasks, load_task
@@ -36,6 +37,7 @@ def task_definitions(task: Task, warehouse: WarehouseResource) -> dg.Definitions
 @dg.definitions
 def defs() -> dg.Definitions:
     """All tasks in ``data/tasks`` and ``S3_ASSETS_TASKS``. One that cannot be read is logged and left out."""
+    leave_quickly()
     warehouse = WarehouseResource()
     found = []
     for folder in find_tasks(settings.task_folders()).values():

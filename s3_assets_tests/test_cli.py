@@ -80,6 +80,20 @@ def test_new_task_writes_a_task_that_check_accepts(command, tmp_path, monkeypatc
     assert "OPENAI_API_KEY" not in out
 
 
+def test_new_task_elsewhere_says_how_it_is_found(command, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    code, out, _ = command("new-task", "tickets", "--in", str(elsewhere))
+    assert code == 0
+    assert f"set S3_ASSETS_TASKS={elsewhere}" in out
+    assert sorted(path.name for path in (elsewhere / "tickets").iterdir()) == ["gold.csv", "task.yaml"]
+    # What somebody has written is never overwritten, also where the task is not found yet.
+    (elsewhere / "tickets" / "gold.csv").write_text("mine")
+    code, _, err = command("new-task", "tickets", "--in", str(elsewhere))
+    assert code == 2
+    assert "exists already" in err
+    assert (elsewhere / "tickets" / "gold.csv").read_text() == "mine"
+
+
 def test_the_template_shows_every_default(command, tmp_path):
     command("new-task", "tickets", "--in", str(tmp_path / "tasks"))
     file = tmp_path / "tasks" / "tickets" / "task.yaml"
@@ -164,6 +178,13 @@ def test_check_says_which_labels_the_grammar_lacks(command, tmp_path):
     code, _, err = command("check", "small")
     assert code == 2
     assert "has no texts for the labels mixed" in err
+
+
+def test_check_says_that_the_students_weights_are_not_there(command, tmp_path):
+    write_task(tmp_path / "tasks", student=str(tmp_path / "absent"))
+    code, _, err = command("check", "small")
+    assert code == 2
+    assert "absent': no such folder; correct the task's student.weights" in err
 
 
 # -- status ----------------------------------------------------------------------------------------------------------

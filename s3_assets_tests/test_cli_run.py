@@ -1,5 +1,6 @@
 """``run`` and ``demo``: progress, the closing table, resuming, failures; and a reader's session held open meanwhile."""
 
+import logging
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pytest
 
@@ -29,7 +31,12 @@ def command(home, monkeypatch, capsys):
         said = capsys.readouterr()
         return ended.value.code, said.out, said.err
 
-    return run
+    # The command prints progress through this logger for the rest of its process, which here is everybody's.
+    logger = logging.getLogger("s3_assets")
+    handlers, level = list(logger.handlers), logger.level
+    yield run
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 @pytest.fixture
@@ -98,6 +105,30 @@ def test_a_failed_step_is_its_own_message_and_exit_code_1(command, tmp_path, tin
     assert code == 0
     calls = ask(warehouse, "SELECT count(*), count(DISTINCT (request_id, attempt)) FROM teacher_calls")[0]
     assert calls[0] == calls[1] > 3
+
+
+def test_weights_that_cannot_be_loaded_are_named(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for weights, message in ((str(tmp_path / "absent"), "no such folder"), (str(tmp_path), "cannot be loaded")):
+        write_task(tmp_path / "tasks", student=weights)
+        code, _, err = command("run", "small", "--rounds", "0")
+        assert code == 1
+        assert f"student weights {weights!r}" in err
+        assert message in err
+        assert "Traceback" not in err
+        assert "Stack Trace" not in err
+
+
+def test_an_interrupted_run_says_that_it_can_go_on(command, small_task, monkeypatch):
+    # What Dagster's handler of Ctrl-C raises inside a step.
+    def interrupted(*_):
+        raise dg.DagsterExecutionInterruptedError
+
+    monkeypatch.setattr("s3_assets.assets.seed_set.make_seed_set", interrupted)
+    code, _, err = command("run", "small", "--rounds", "0")
+    assert code == 1
+    assert err.startswith("interrupted; the same command goes on")
+    assert len(err.splitlines()) == 1
 
 
 def test_run_stops_when_rounds_stopped_paying(command, small_task, monkeypatch):

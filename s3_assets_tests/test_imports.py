@@ -62,14 +62,17 @@ def test_only_training_imports_torch_and_only_asking_the_client(small_task, tmp_
         assert not found & unwanted, function
 
 
-def test_a_process_that_loaded_a_student_ends_without_searching_for_garbage(tiny_student):
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "import s3_assets.definitions; s3_assets.definitions.defs()",
+        "from s3_assets.cli import app; app.app = lambda: None; app.main()",
+    ],
+)
+def test_processes_end_without_searching_for_garbage(entry):
     """Everything is frozen at exit, and nothing before: a long-lived process must still collect its garbage."""
-    code = f"""
-import atexit, gc, sys
-atexit.register(lambda: print(gc.get_freeze_count()))
-from s3_assets.student.model import fresh_student
-fresh_student({str(tiny_student)!r}, ["a", "b"], 16)
-print(gc.get_freeze_count())"""
+    tell = "print(gc.get_freeze_count())"
+    code = f"import atexit, gc; atexit.register(lambda: {tell})\n{entry}\n{tell}"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     before, at_exit = map(int, done.stdout.split())
     assert before == 0

@@ -173,6 +173,15 @@ def test_without_a_catalog_the_command_builds_one(tmp_path: Path, monkeypatch: p
     assert ask("SELECT count(*) AS n FROM seed_set", "--format", "csv").stdout == "n\n0\n"
 
 
+def test_a_warehouse_that_cannot_be_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setenv("S3_ASSETS_WAREHOUSE", str(tmp_path / "taken"))
+    result = ask("SELECT 1")
+    assert result.exit_code == 1
+    assert "taken" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
 def test_duckdb_knows_what_a_statement_does() -> None:
     kinds = [statement.type for statement in duckdb.extract_statements("INSERT INTO a VALUES (1); SELECT 1")]
     expected = [duckdb.StatementType.INSERT, duckdb.StatementType.SELECT]

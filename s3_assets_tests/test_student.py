@@ -350,7 +350,7 @@ def test_a_pickled_checkpoint_is_refused(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "pickled")
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(OSError, match=r"model\.safetensors"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors"):
         fresh_student(str(folder), LABELS, 32)
 
 

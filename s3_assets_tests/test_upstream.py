@@ -81,6 +81,16 @@ def test_one_run_at_a_time_per_backfill_is_what_the_settings_say(instance):
     ], DAGSTER
 
 
+@pytest.mark.parametrize("wrong", ["{key: a, limit: 1, value: {perValue: true}}", "{key: a, limit: 1, per: value}"])
+def test_settings_of_another_shape_are_refused(wrong, tmp_path, monkeypatch):
+    """dagster_home/dagster.yaml: a misspelt limit is an error at load, not a limit that silently does not hold."""
+    settings = f"concurrency: {{runs: {{tag_concurrency_limits: [{wrong}]}}}}"
+    (tmp_path / "dagster.yaml").write_text(settings)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with pytest.raises(dg.DagsterInvalidConfigError, match="tag_concurrency_limits"):
+        dg.DagsterInstance.get()
+
+
 def test_both_code_locations_are_the_same():
     """workspace.yaml and [tool.dg]: two names would be two locations with the same assets."""
     import tomllib

@@ -15,6 +15,7 @@ from s3_assets.loop.checks import Check, ChecksFailed
 from s3_assets.loop.publish import StepResult
 from s3_assets.loop.state import NotReady
 from s3_assets.store.tables import table
+from s3_assets.student.weights import WeightsError
 from s3_assets.tasks.load import TaskError
 from s3_assets.teacher.client import TeacherUnavailable
 from s3_assets.teacher.session import BudgetExhausted
@@ -30,7 +31,7 @@ LARGEST_MATRIX = 12
 COMMONEST = 20
 
 # Errors whose message already says what, where and what to do.
-_EXPLAINED = (NotReady, TaskError, TeacherUnavailable, BudgetExhausted)
+_EXPLAINED = (NotReady, TaskError, TeacherUnavailable, BudgetExhausted, WeightsError)
 
 _TYPES = {pl.String: "string", pl.Int64: "int", pl.Float64: "float", pl.Boolean: "bool"}
 

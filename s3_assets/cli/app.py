@@ -16,7 +16,9 @@ from s3_assets.cli.reset import reset
 from s3_assets.cli.run import RunFailed, run
 from s3_assets.cli.sql import sql
 from s3_assets.cli.status import status
+from s3_assets.leaving import leave_quickly
 from s3_assets.loop.state import NotReady
+from s3_assets.student.weights import WeightsError
 from s3_assets.tasks.load import TaskError
 
 app = typer.Typer(
@@ -37,11 +39,12 @@ app.command("demo")(demo)
 
 def main() -> None:
     """Entry point. Exit code 2 for a problem the user can mend, 1 for a step that failed; both with a message."""
+    leave_quickly()
     try:
         app()
     except RunFailed as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
-    except (TaskError, NotReady) as error:
+    except (TaskError, NotReady, WeightsError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from s3_assets import settings
 from s3_assets.generation.estimate import estimate_extrapolation, estimate_seed
+from s3_assets.student.weights import resolve_weights
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import get_task
 from s3_assets.tasks.spec import SPLITS
@@ -14,7 +15,7 @@ from s3_assets.teacher.client import base_url, check_teacher
 
 
 def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
-    """Validate a task, its gold and its teacher, and count the calls and tokens its rounds would ask for."""
+    """Validate a task, its gold, teacher and student, and count the calls and tokens its rounds would ask for."""
     console = Console(highlight=False, soft_wrap=True)
     declared = get_task(task, settings.task_folders())
     console.print(f"{declared.folder / 'task.yaml'}: valid")
@@ -26,6 +27,7 @@ def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
     if not counts.get("test"):
         console.print("  no test split: results will be reported on selecting gold only, and say so")
     check_teacher(declared)
+    resolve_weights(declared.spec.student.weights)
     embedded = declared.spec.teacher.backend == "embedded"
     where = "embedded (a grammar without a model)" if embedded else base_url(declared)
     console.print(f"teacher: {where}, model {declared.spec.teacher.model}")

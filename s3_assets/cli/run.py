@@ -148,6 +148,8 @@ def _first_failure(result: "dg.ExecuteInProcessResult") -> str:
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
+            if data.error is not None and data.error.cls_name == "DagsterExecutionInterruptedError":
+                return "interrupted; the same command goes on from what is live, and asks no answered question again"
             described = data.user_failure_data.description if data.user_failure_data else None
             return described or data.error_display_string
     return f"run {result.run_id} failed before a step began"

@@ -59,10 +59,10 @@ def sql(
     from s3_assets.store.catalog import CatalogError, ensure_catalog
 
     text, store = sys.stdin.read() if query == "-" else query, warehouse()
-    ensure_catalog(store)
     try:
+        ensure_catalog(store)
         run_sql(store, text or LIST_VIEWS, output_format, limit, as_of=as_of, output=output)
-    except (CatalogError, SqlError) as error:
+    except (CatalogError, SqlError, OSError) as error:  # OSError: no place for a warehouse, no file to write
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
 

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -44,7 +45,14 @@ def _show(console: Console, task: Task) -> None:
     if not rounds:
         console.print(f"  no rounds yet; `s3-assets run {task.name} --rounds 0-2`")
         return
-    shown = Table("round", *ROUND_ASSETS, "rows", "errors", "select", "test")
+    # Ten columns in 80 characters: long names take two lines.
+    names = (name.replace("_", "\n") for name in ROUND_ASSETS)
+    shown = Table(
+        *("round", *names, "rows", "errors", "select\n%", "test\n%"),
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     reasons = []
     for round_ in rounds:
         figures = round_figures(task, warehouse, round_)

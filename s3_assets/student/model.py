@@ -16,8 +16,8 @@ from typing import Any
 import polars as pl
 
 from s3_assets.student.batches import collate, encode, prediction_batches
-from s3_assets.student.device import Device, leave_quickly, pick_device, share_the_processor
-from s3_assets.student.weights import resolve_weights
+from s3_assets.student.device import Device, pick_device, share_the_processor
+from s3_assets.student.weights import WeightsError, resolve_weights
 
 PREDICTION_BATCH = 64
 
@@ -102,11 +102,19 @@ def fresh_student(weights: str, labels: Sequence[str], max_length: int) -> Stude
     """A student from its checkpoint, its head drawn from torch's current random state.
 
     A checkpoint's own head is kept only where it has as many outputs as there are labels. Texts are cut to
-    ``max_length`` tokens, or to what the checkpoint has positions for.
+    ``max_length`` tokens, or to what the checkpoint has positions for. ``WeightsError`` where it cannot be loaded.
     """
     device = pick_device()
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: place for place, label in enumerate(labels)}}
-    model, tokenizer = _from_pretrained(resolve_weights(weights), num_labels=len(labels), **names)
+    place = resolve_weights(weights)
+    try:
+        model, tokenizer = _from_pretrained(place, num_labels=len(labels), **names)
+    # No such name, no network, no model.safetensors; a folder that is no checkpoint is a ValueError.
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"student weights {weights!r} cannot be loaded: {error}\nCorrect the task's student.weights, or download "
+            "them first and give their folder."
+        ) from error
     positions = getattr(model.config, "max_position_embeddings", max_length)
     max_length = min(max_length, tokenizer.model_max_length, positions)
     # Saved with the tokenizer, so that a loaded student and a pipeline cut where training did.
@@ -150,7 +158,6 @@ def _sync(place: Path) -> None:
 
 def _from_pretrained(place: str, **options: Any) -> tuple[Any, Any]:
     share_the_processor()
-    leave_quickly()
     # torch 1.5 s, these two about 1 s more (from their own modules the same; the Bert classes 5 s).
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
