@@ -1,12 +1,15 @@
-"""Fixtures used by more than one test module: a small task with a tiny student, and a throw-away Dagster home."""
+"""Fixtures of more than one test module: a small task with a tiny student, a throw-away Dagster home, the command."""
 
+import logging
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
 
+from s3_assets.student.device import share_the_processor
 from s3_assets.tasks.load import Task
 from s3_assets_tests.fakes import DEMO_FOLDER, REPOSITORY, write_task
 from s3_assets_tests.tiny_student import make_tiny_student
@@ -44,3 +47,38 @@ def instance(home) -> dg.DagsterInstance:
     """A real instance with the shipped settings."""
     with dg.DagsterInstance.get() as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch on one thread."""
+    # Students this small only wait for their second thread: 1 s instead of 20 s for 80 steps on two busy cores.
+    share_the_processor()
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def command(home, monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Runs ``s3-assets`` as its entry point does; gives exit code, standard output and standard error."""
+    from s3_assets.cli.app import main
+
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["s3-assets", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    # The command prints progress through this logger for the rest of its process, which here is everybody's.
+    logger = logging.getLogger("s3_assets")
+    handlers, level = list(logger.handlers), logger.level
+    yield run
+    logger.handlers[:] = handlers
+    logger.setLevel(level)

@@ -9,7 +9,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from s3_assets.cli.app import app, main
+from s3_assets.cli.app import app
 from s3_assets.loop.state import Board
 from s3_assets.loop.steps import (
     make_drift,
@@ -22,25 +22,6 @@ from s3_assets.loop.steps import (
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import load_task
 from s3_assets_tests.fakes import write_task
-
-
-@pytest.fixture(autouse=True)
-def wide(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-
-
-@pytest.fixture
-def command(home, monkeypatch, capsys):
-    """Runs ``s3-assets`` as its entry point does; gives exit code, standard output and standard error."""
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["s3-assets", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

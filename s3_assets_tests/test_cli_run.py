@@ -1,6 +1,5 @@
 """``run`` and ``demo``: progress, the closing table, resuming, failures; and a reader's session held open meanwhile."""
 
-import logging
 import os
 import re
 import subprocess
@@ -13,30 +12,9 @@ import duckdb
 import pytest
 
 from s3_assets.cli import demo as demo_module
-from s3_assets.cli.app import main
 from s3_assets.store.catalog import connect, ensure_catalog
 from s3_assets.store.parts import Warehouse
 from s3_assets_tests.fakes import REPOSITORY, write_task
-
-
-@pytest.fixture
-def command(home, monkeypatch, capsys):
-    """Runs ``s3-assets`` as its entry point does; gives exit code, standard output and standard error."""
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["s3-assets", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    # The command prints progress through this logger for the rest of its process, which here is everybody's.
-    logger = logging.getLogger("s3_assets")
-    handlers, level = list(logger.handlers), logger.level
-    yield run
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
 
 
 @pytest.fixture

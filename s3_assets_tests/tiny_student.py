@@ -1,17 +1,24 @@
-"""A checkpoint small enough for tests: a BERT of a few thousand weights over a given vocabulary.
+"""A checkpoint small enough for tests, a BERT of a few thousand weights over a given vocabulary; and a toy task for it.
 
-Belongs here: making the folder. Does not belong here: tests.
+Belongs here: making the folder, rows of the toy task. Does not belong here: tests.
 """
 
+import random
 import re
 import string
 from collections.abc import Iterable
 from pathlib import Path
 
+import polars as pl
+
 from s3_assets.student.device import share_the_processor
 from s3_assets.student.model import quiet
 
 POSITIONS = 128
+
+LABELS = ("good", "bad")
+CUES = {"good": ("lovely", "bright", "fun"), "bad": ("dull", "grim", "slow")}
+FILLER = ("the", "film", "plot", "was", "and", "scene", "camera", "story")
 
 
 def make_tiny_student(folder: Path, texts: Iterable[str]) -> Path:
@@ -43,3 +50,17 @@ def make_tiny_student(folder: Path, texts: Iterable[str]) -> Path:
     with quiet():
         model.save_pretrained(folder)
     return folder
+
+
+def toy_rows(count: int, seed: int, pair: bool = False) -> pl.DataFrame:
+    """Short texts whose label is told by one word; of a pair, by a word of the second text."""
+    rng = random.Random(seed)
+    rows = []
+    for number in range(count):
+        label = LABELS[number % 2]
+        told = rng.choices(FILLER, k=rng.randint(2, 9))
+        told.insert(rng.randrange(len(told)), rng.choice(CUES[label]))
+        other = " ".join(rng.choices(FILLER, k=4))
+        text, text2 = (other, " ".join(told)) if pair else (" ".join(told), None)
+        rows.append({"text": text, "text2": text2, "label": label})
+    return pl.DataFrame(rows, schema={"text": pl.String, "text2": pl.String, "label": pl.String})
