@@ -34,6 +34,7 @@ from statistics import median
 
 import dagster as dg
 import yaml
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -256,7 +257,9 @@ def _shared(one: Interval, others: Sequence[Interval]) -> float:
 
 
 def _report(console: Console, empty: list[Measured], product: list[Measured], options: argparse.Namespace) -> None:
-    table = Table("median seconds of a round", "empty graph", "product", title=f"{len(empty)} alternating pairs")
+    table = Table(
+        "median seconds of a round", "empty graph", "product", box=box.SIMPLE, title=f"{len(empty)} alternating pairs"
+    )
     for name, values in (
         ("wall time of the run", [found.wall for found in product]),
         ("training, predicting", [found.training for found in product]),
@@ -274,7 +277,7 @@ def _report(console: Console, empty: list[Measured], product: list[Measured], op
         highlight=False,
     )
     heads = ("start, empty", "start, product", "work, empty", "own work, product", "all work, product")
-    steps = Table("step process", *heads, title="median seconds")
+    steps = Table("step process", *heads, box=box.SIMPLE, title="median seconds")
     for step in ROUND_ASSETS:
         cells = [median(run.starting[step] for run in runs) for runs in (empty, product)]
         cells += [median(run.own_work[step] for run in runs) for runs in (empty, product)]

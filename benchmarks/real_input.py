@@ -24,6 +24,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -59,7 +60,7 @@ def main() -> None:
         os.environ["DAGSTER_HOME"] = str(place / "home")
         (place / "home").mkdir()
         shutil.copy(settings.project_root() / "dagster_home" / "dagster.yaml", place / "home")
-        console = Console(width=132)
+        console = Console(width=110)
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
         logging.getLogger("s3_assets").setLevel(logging.INFO)
         began = time.monotonic()
@@ -84,7 +85,7 @@ def main() -> None:
         console.print(
             f"wall time {time.monotonic() - began:.0f} s for seeds {', '.join(map(str, by_seed))}", highlight=False
         )
-        console.print(_setting(options), highlight=False)
+        console.print(_setting(options), highlight=False, soft_wrap=True)
 
 
 def _options() -> argparse.Namespace:
@@ -111,12 +112,8 @@ def _print_means(console: Console, pack: str, by_seed: dict[int, list[RoundFigur
     """Mean over seeds, with the lowest and the highest: two or three seeds are too few for a standard deviation."""
     seeds = ", ".join(map(str, by_seed))
     table = Table(
-        "round",
-        "seed set rows",
-        "errors on steering gold",
-        "selecting gold %",
-        "test gold %",
-        "drift (vocabulary_js)",
+        *("round", "rows", "errors", "select %", "test %", "drift"),
+        box=box.SIMPLE,
         title=f"{pack}: mean over seeds {seeds} \\[lowest - highest]",
     )
     for rounds in zip(*by_seed.values(), strict=True):
@@ -149,7 +146,7 @@ def _setting(options: argparse.Namespace) -> str:
         "Teacher: simulated (real rows of the pack served over an LLM's wire, with wrong labels, refusals, copies and\n"
         f"cut JSON). Not an LLM result. Gold: {GOLD_ROWS} rows steer and select, the pack's test file is test.\n"
         f"Asked for: {options.seed_rows} seed rows, {options.per_error} rows an error. Student: minilm as it ships.\n"
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
+        f"{os.cpu_count()} cores, Python {platform.python_version()},\n{versions}."
     )
 
 

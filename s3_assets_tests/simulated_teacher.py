@@ -64,7 +64,8 @@ def simulated_teacher(packs: Path, pack: str, **options: float) -> Iterator[Simu
     command = [sys.executable, str(_script(packs)), "--pack", str(packs / pack), "--port", str(port)]
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
-    process = subprocess.Popen(command)
+    # It orders words by their hash; with new hashes in every process its rationales would differ from run to run.
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": "0"})
     teacher = SimulatedTeacher(f"http://127.0.0.1:{port}/v1")
     try:
         _wait_until_answering(teacher, process)
