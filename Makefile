@@ -22,7 +22,8 @@ demo: setup ## rounds 0-2 of the demo task, with what they achieved (about 3 min
 	$(BIN)/s3-assets demo
 
 dev: setup ## the Dagster UI on http://127.0.0.1:3000
-	$(BIN)/dg dev --host 127.0.0.1
+	@# dg warns when a .venv is there and not the active one.
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/dg dev --host 127.0.0.1
 
 test: setup ## the tests; needs no network, browser or packs
 	$(BIN)/pytest -q

@@ -61,6 +61,8 @@ def dev_server(place: Path, tasks: Path) -> Iterator[DevServer]:
         port = free.getsockname()[1]
     environment = {
         **os.environ,
+        # As `make dev` does.
+        "VIRTUAL_ENV": sys.prefix,
         "DAGSTER_HOME": str(home),
         "S3_ASSETS_TASKS": str(tasks),
         "S3_ASSETS_WAREHOUSE": str(place / "warehouse"),
