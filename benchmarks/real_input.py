@@ -114,7 +114,7 @@ def _print_means(console: Console, pack: str, by_seed: dict[int, list[RoundFigur
     table = Table(
         *("round", "rows", "errors", "select %", "test %", "drift"),
         box=box.SIMPLE,
-        title=f"{pack}: mean over seeds {seeds} \\[lowest - highest]",
+        title=f"{pack}: mean over seeds {seeds} \\[lowest-highest]",
     )
     for rounds in zip(*by_seed.values(), strict=True):
         table.add_row(
@@ -137,7 +137,7 @@ def _print_means(console: Console, pack: str, by_seed: dict[int, list[RoundFigur
 def _spread(values: Sequence[float], digits: int) -> str:
     if not values:
         return "-"
-    return rf"{fmean(values):.{digits}f} \[{min(values):.{digits}f} - {max(values):.{digits}f}]"
+    return rf"{fmean(values):.{digits}f} \[{min(values):.{digits}f}-{max(values):.{digits}f}]"
 
 
 def _setting(options: argparse.Namespace) -> str:
