@@ -58,12 +58,8 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 module, folder, keys, partition = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
 job = ReconstructableRepository.for_module(module, "defs", folder).get_reconstructable_job("__ASSET_JOB")
 with dg.DagsterInstance.get() as instance:
-    with dg.execute_job(
-        job,
-        instance,
-        asset_selection=[dg.AssetKey(key) for key in keys],
-        tags={"dagster/partition": partition},
-    ) as result:
+    selection, tags = [dg.AssetKey(key) for key in keys], {"dagster/partition": partition}
+    with dg.execute_job(job, instance, asset_selection=selection, tags=tags) as result:
         print("RUN", result.run_id, result.success)
 """
 
@@ -193,7 +189,7 @@ def _take_off(found: Measured, noted: Sequence[Noted]) -> None:
         for kind, intervals in one.items():
             together[kind] += intervals
     found.training = _length(_union(together["training"]))
-    found.teacher = _teacher(together)
+    found.teacher = _length(_union(together["teacher"])) - _ledger_meanwhile(together)
     found.taken_off = _taken_off(together)
 
 
@@ -204,10 +200,6 @@ def _read_notes(file: Path) -> Noted:
             kind, began, ended = json.loads(line)
             intervals[kind].append((began, ended))
     return intervals
-
-
-def _teacher(noted: Noted) -> float:
-    return _length(_union(noted["teacher"])) - _ledger_meanwhile(noted)
 
 
 def _taken_off(noted: Noted) -> float:
