@@ -39,7 +39,7 @@ def print_rounds(
     ``spent`` holds teacher calls and tokens paid by round, ``seconds`` the wall time of this run by round.
     """
     shown = Table(title=f"{task.name}: rounds of S3", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    # Nine columns in 80 characters: the sentence below the table says what the short headings mean.
+    # Nine columns in 80 characters: the lines below the table say what the short headings mean.
     for heading in ("round", "rows", "calls", "tokens", "errors", "select %", "test % [95%]", "drift", "seconds"):
         shown.add_column(Text(heading), justify="right")
     for figures in rounds:

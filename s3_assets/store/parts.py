@@ -145,7 +145,7 @@ class Warehouse:
         stamp = max(time.time_ns() // 1_000_000, newest + 1)
         path = folder / f"{stamp:013d}-{unique}{'-reset' if reset else ''}.parquet"
         pending.rename(path)
-        _sync_folder(folder)
+        sync(folder)
         return Part(name, path, stamp, reset)
 
 
@@ -173,8 +173,9 @@ def _conform(frame: pl.DataFrame, declared: Table) -> pl.DataFrame:
     return ordered
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(place: Path) -> None:
+    """Flush a file, or the names in a folder, to disk."""
+    handle = os.open(place, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -5,7 +5,6 @@ Belongs here: loading, predicting, saving. Does not belong here: training (``tra
 """
 
 import contextlib
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from s3_assets.store.parts import sync
 from s3_assets.student.batches import collate, encode, prediction_batches
 from s3_assets.student.device import Device, pick_device, share_the_processor
 from s3_assets.student.weights import WeightsError, resolve_weights
@@ -81,13 +81,13 @@ class Student:
                 self.model.save_pretrained(pending)
             self.tokenizer.save_pretrained(pending)
             for written in pending.iterdir():
-                _sync(written)
-            _sync(pending)
+                sync(written)
+            sync(pending)
             pending.rename(folder)
         except BaseException:
             shutil.rmtree(pending, ignore_errors=True)
             raise
-        _sync(folder.parent)
+        sync(folder.parent)
 
     @classmethod
     def load(cls, folder: Path) -> "Student":
@@ -146,14 +146,6 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def _sync(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _from_pretrained(place: str, **options: Any) -> tuple[Any, Any]:
