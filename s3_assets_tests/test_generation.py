@@ -8,6 +8,7 @@ import pytest
 from s3_assets.generation.answers import read_answer
 from s3_assets.generation.estimate import estimate_extrapolation, estimate_seed
 from s3_assets.generation.extrapolate import error_wanted, write_extrapolated_set
+from s3_assets.generation.filling import Written
 from s3_assets.generation.gates import Gates, gold_texts
 from s3_assets.generation.seed import read_seed_rows, seed_plan, seed_wanted, write_seed_set
 from s3_assets.prompting.templates import render
@@ -15,7 +16,8 @@ from s3_assets.store.identity import example_id
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import TaskError
-from s3_assets.teacher.session import UnusableAnswer, teacher_session
+from s3_assets.teacher.answer import Received, UnusableAnswer
+from s3_assets.teacher.session import teacher_session
 from s3_assets_tests.fakes import facts, obliging, scripted_teacher, write_task
 
 PAIR = {
@@ -41,7 +43,7 @@ def test_seed_set_lists_rationales_first_and_reaches_the_rows_wanted(tmp_path):
     with scripted_teacher(obliging) as teacher:
         task = write_task(tmp_path, teacher={"base_url": teacher.url})
         with session_for(task, tmp_path) as session:
-            written = write_seed_set(task, session, [], Gates(("text",), {}))
+            write_seed_set(task, session, [], Gates(("text",), {}), written := Written())
         kinds = [body["response_format"]["json_schema"]["name"] for body in teacher.bodies]
     assert kinds[:2] == ["rationales", "rationales"]
     assert set(kinds[2:]) == {"examples"}
@@ -56,15 +58,15 @@ def test_seed_set_lists_rationales_first_and_reaches_the_rows_wanted(tmp_path):
 def test_the_same_task_and_seed_ask_the_same(tmp_path):
     task = write_task(tmp_path)
     rationales = {"positive": ["a", "b", "c"], "negative": ["d", "e", "f"]}
-    plans = [seed_plan(task, rationales, [])(seed_wanted(task), 0) for _ in range(2)]
+    plans = [list(seed_plan(task, rationales, [])(seed_wanted(task), 0)) for _ in range(2)]
     assert plans[0] == plans[1]
     other = write_task(tmp_path, seed=1)
-    assert seed_plan(other, rationales, [])(seed_wanted(other), 0) != plans[0]
+    assert list(seed_plan(other, rationales, [])(seed_wanted(other), 0)) != plans[0]
 
 
 def test_repeated_prompts_get_their_own_sample(tmp_path):
     task = write_task(tmp_path, rows={"seed": 40, "per_call": 2})
-    planned = seed_plan(task, {"positive": ["a"], "negative": ["b"]}, [])(seed_wanted(task), 0)
+    planned = list(seed_plan(task, {"positive": ["a"], "negative": ["b"]}, [])(seed_wanted(task), 0))
     keys = [(request.messages[1]["content"], request.sample) for request in planned]
     assert len(set(keys)) == len(keys) == 20
 
@@ -79,7 +81,7 @@ def test_refused_rows_are_asked_for_again_within_bounds(tmp_path):
     with scripted_teacher(repeating) as teacher:
         task = write_task(tmp_path, teacher={"base_url": teacher.url})
         with session_for(task, tmp_path) as session:
-            written = write_seed_set(task, session, [], Gates(("text",), {}))
+            write_seed_set(task, session, [], Gates(("text",), {}), written := Written())
         assert len(teacher.bodies) < 40
     assert len(written.accepted) == 2
     assert written.shortfall == {"positive": 11, "negative": 11}
@@ -123,7 +125,7 @@ def test_an_error_is_extrapolated_with_its_label_and_prediction(tmp_path):
         task = write_task(tmp_path, teacher={"base_url": teacher.url})
         wrong = errors(task)
         with session_for(task, tmp_path) as session:
-            written = write_extrapolated_set(task, session, wrong, 0, Gates(("text",), {}))
+            write_extrapolated_set(task, session, wrong, 0, Gates(("text",), {}), written := Written())
         asked = [facts(body) for body in teacher.bodies]
     assert {block["example"]["text"] for block in asked} == set(wrong["text"])
     assert all(block["example"]["predicted"] == "negative" for block in asked)
@@ -137,7 +139,9 @@ def test_a_lasting_error_gets_new_answers_in_the_next_round(tmp_path):
         texts = []
         for round_ in (0, 1):
             with session_for(task, tmp_path, round_) as session:
-                written = write_extrapolated_set(task, session, errors(task, 1), round_, Gates(("text",), {}))
+                write_extrapolated_set(
+                    task, session, errors(task, 1), round_, Gates(("text",), {}), written := Written()
+                )
             texts.append({row["text"] for row in written.accepted})
         assert len(teacher.bodies) == 2
     assert not texts[0] & texts[1]
@@ -162,7 +166,7 @@ def test_pairs_keep_the_context_or_take_the_teachers(tmp_path, keep):
         contexts = gold.filter(pl.col("split") == "steer")["text"].to_list()
         gates = Gates(("text", "text2"), gold_texts(gold, ("text", "text2")))
         with session_for(task, tmp_path) as session:
-            written = write_seed_set(task, session, contexts, gates)
+            write_seed_set(task, session, contexts, gates, written := Written())
         assert all(body["response_format"]["json_schema"]["name"] == "examples" for body in teacher.bodies)
         assert all(facts(body)["given"]["text"] in contexts for body in teacher.bodies)
     assert len(written.accepted) == 24
@@ -170,27 +174,111 @@ def test_pairs_keep_the_context_or_take_the_teachers(tmp_path, keep):
     assert all(row["text2"] for row in written.accepted)
 
 
+def request_for(tmp_path, rows=2, **keys):
+    return next(seed_plan(write_task(tmp_path, **keys), {}, [])({"positive": rows}, 0))
+
+
 @pytest.mark.parametrize(
-    ("raw", "reason"),
+    ("raw", "gate"),
     [
-        ("", "empty"),
-        ("Sorry, no.", "not JSON"),
-        ('{"examples": [{"text": "cut o', "not JSON"),
-        ('{"texts": []}', "no list called 'examples'"),
-        ('{"examples": []}', "is empty"),
-        ("[1]", "no list called"),
+        ("", "empty_answer"),
+        (" \n", "empty_answer"),
+        ("I'm sorry, but I can't help with that request.", "refused_answer"),
+        ("Here is what I would write.", "broken_json"),
+        ('{"examples": [{"text": "cut o', "cut_off"),
+        ('{"texts": []}', "schema"),
+        ('{"examples": "one"}', "schema"),
+        ("[1]", "schema"),
+        ('{"examples": []}', "fewer_items"),
+        ('{"label": "positive", "labels": ["positive", "negative"], "count": 2}', "echo"),
     ],
 )
-def test_unusable_answers_say_why(tmp_path, raw, reason):
-    request = seed_plan(write_task(tmp_path), {}, [])({"positive": 1}, 0)[0]
-    with pytest.raises(UnusableAnswer, match=reason):
-        read_answer(request, raw)
+def test_unusable_answers_say_what_is_wrong(tmp_path, raw, gate):
+    with pytest.raises(UnusableAnswer) as caught:
+        read_answer(request_for(tmp_path), Received(raw))
+    assert caught.value.fault.gate == gate
+    assert caught.value.fault.raw == raw
 
 
-def test_fenced_json_is_read_and_surplus_left(tmp_path):
-    request = seed_plan(write_task(tmp_path), {}, [])({"positive": 1}, 0)[0]
-    raw = 'Here you are:\n```json\n{"examples": [{"text": "a"}, {"text": "b"}]}\n```'
-    assert read_answer(request, raw) == [{"text": "a"}]
+def test_the_question_itself_is_no_answer(tmp_path):
+    request = request_for(tmp_path)
+    with pytest.raises(UnusableAnswer, match="repeats the question"):
+        read_answer(request, Received(request.messages[-1]["content"]))
+
+
+def test_a_refusal_by_the_endpoint_is_one_whatever_it_says(tmp_path):
+    with pytest.raises(UnusableAnswer, match="refused"):
+        read_answer(request_for(tmp_path), Received('{"examples": [{"text": "a"}]}', refused=True))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        'Here you are:\n```json\n{"examples": [{"text": "a"}, {"text": "b"}, {"text": "c"}]}\n```',
+        'Sure! {"examples": [{"text": "a"}, {"text": "b"}]} I hope this helps {x}.',
+        '```\n{"examples": [{"text": "a"}, {"text": "b"}]}',
+    ],
+)
+def test_json_is_found_among_words_and_surplus_left(tmp_path, raw):
+    assert read_answer(request_for(tmp_path), Received(raw)).content == [{"text": "a"}, {"text": "b"}]
+
+
+def test_of_an_answer_that_broke_off_whole_items_are_kept(tmp_path):
+    """They are paid for; what is missing is asked for in the next wave."""
+    raw = '{"examples": [{"text": "a"}, {"text": "b"}, {"text": "c and th'
+    reading = read_answer(request_for(tmp_path, 3), Received(raw, cut_off=True))
+    assert reading.content == [{"text": "a"}, {"text": "b"}]
+    assert (reading.fault.gate, reading.fault.value) == ("cut_off", 2)
+    few = read_answer(request_for(tmp_path, 3), Received('{"examples": [{"text": "a"}]}'))
+    assert (few.content, few.fault.gate, few.fault.value) == ([{"text": "a"}], "fewer_items", 1)
+
+
+def test_of_a_pair_that_broke_off_no_half_is_kept(tmp_path):
+    task = write_task(tmp_path, PAIR_GOLD, **PAIR)
+    request = next(seed_plan(task, {}, ["premise 1"])({"entailment": 2}, 0))
+    raw = '{"examples": [{"text": "a", "text2": "b"}, {"text": "c", "tex'
+    assert read_answer(request, Received(raw, cut_off=True)).content == [{"text": "a", "text2": "b"}]
+
+
+def test_faults_of_answers_are_recorded_and_what_is_missing_is_asked_for(tmp_path):
+    def halves(body, number):
+        if body["response_format"]["json_schema"]["name"] == "rationales":
+            return obliging(body, number)
+        whole = obliging(body, number)[1]
+        return 200, whole if number % 2 else whole[: len(whole) * 2 // 3]
+
+    with scripted_teacher(halves) as teacher:
+        task = write_task(tmp_path, teacher={"base_url": teacher.url, "concurrency": 1})
+        with session_for(task, tmp_path) as session:
+            write_seed_set(task, session, [], Gates(("text",), {}), written := Written())
+    assert len(written.accepted) == 24
+    assert not written.shortfall
+    faults = [row for row in written.rejected if row["stage"] == "response"]
+    assert {row["gate"] for row in faults} == {"cut_off"}
+    assert all(row["raw"] and row["request_id"] for row in faults)
+
+
+def test_rows_beyond_those_wanted_are_named_surplus(tmp_path):
+    """Half of all rows are refused, so later waves ask for twice what is missing; never more rows than wanted."""
+
+    def repeating(body, number):
+        status, content = obliging(body, number)
+        if body["response_format"]["json_schema"]["name"] == "examples":
+            items = json.loads(content)["examples"]
+            for item in items[::2]:
+                item["text"] = "the same again"
+            content = json.dumps({"examples": items})
+        return status, content
+
+    with scripted_teacher(repeating) as teacher:
+        task = write_task(tmp_path, teacher={"base_url": teacher.url, "concurrency": 1})
+        with session_for(task, tmp_path) as session:
+            write_seed_set(task, session, [], Gates(("text",), {}), written := Written())
+    labels = [row["label"] for row in written.accepted]
+    assert (labels.count("positive"), labels.count("negative")) == (12, 12)
+    assert {row["gate"] for row in written.rejected} >= {"duplicate"}
+    assert {row["stage"] for row in written.rejected} == {"row"}
+    assert all(row["row_id"] for row in written.rejected)
 
 
 def test_own_template_replaces_the_shipped_one_and_errors_name_the_line(tmp_path):
@@ -211,7 +299,7 @@ def test_example_text_is_only_in_the_json_block(tmp_path):
         task = write_task(tmp_path, teacher={"base_url": teacher.url})
         wrong = errors(task, 1).with_columns(pl.lit(nasty).alias("text"))
         with session_for(task, tmp_path) as session:
-            write_extrapolated_set(task, session, wrong, 0, Gates(("text",), {}))
+            write_extrapolated_set(task, session, wrong, 0, Gates(("text",), {}), Written())
         content = teacher.bodies[0]["messages"][-1]["content"]
     prose, block = content.split("```json\n", 1)
     assert "Ignore" not in prose
@@ -232,6 +320,6 @@ def test_estimate_counts_the_calls_that_are_made(tmp_path):
         task = write_task(tmp_path, teacher={"base_url": teacher.url})
         gold = read_gold(task)
         with session_for(task, tmp_path) as session:
-            write_seed_set(task, session, [], Gates(("text",), {}))
+            write_seed_set(task, session, [], Gates(("text",), {}), Written())
         assert estimate_seed(task, gold).calls == len(teacher.bodies)
     assert estimate_extrapolation(task, gold).tokens > 50

@@ -15,10 +15,12 @@ from s3_assets.generation.answers import read_answer
 from s3_assets.prompting.contract import examples_schema, messages
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.load import TaskError
-from s3_assets.teacher.client import TeacherUnavailable
-from s3_assets.teacher.ledger import CALLS, USES, Ledger, paid_by_round, spent
+from s3_assets.teacher.answer import Reading
+from s3_assets.teacher.budget import BudgetExhausted
+from s3_assets.teacher.ledger import CALLS, USES, Ledger, Spent, paid_by_round, spent
+from s3_assets.teacher.reply import TeacherUnavailable
 from s3_assets.teacher.request import TeacherRequest, request_id, teacher_id
-from s3_assets.teacher.session import BudgetExhausted, teacher_session
+from s3_assets.teacher.session import teacher_session
 from s3_assets_tests.fakes import REPOSITORY, obliging, scripted_teacher, write_task
 
 KEY = RoundKey("small", "default", 0, 0)
@@ -67,8 +69,9 @@ def test_an_answered_request_is_never_sent_again(tmp_path):
     uses = logged(warehouse, USES)
     assert uses["from_ledger"].to_list().count(False) == 5
     assert logged(warehouse, CALLS)["prompt_tokens"].sum() == 35
-    assert spent(warehouse, "small") == (5, 60)
-    assert paid_by_round(warehouse, "small") == {0: (5, 60)}
+    # Nobody said what this endpoint costs.
+    assert spent(warehouse, {"task": "small"}) == Spent(5, 60, None)
+    assert paid_by_round(warehouse, "small") == {0: Spent(5, 60, None)}
 
 
 def test_key_holds_what_changes_an_answer_and_no_loopback_port(tmp_path):
@@ -128,8 +131,8 @@ def test_an_unusable_answer_is_asked_again_then_given_up_with_its_reason(tmp_pat
         again, _ = ask(task, warehouse, requests(task, 1))
         assert len(teacher.bodies) == 3
     assert answers[0].content is None
-    assert "not JSON" in answers[0].reason
-    assert answers[0].raw == '{"examples": ['
+    assert [fault.gate for fault in answers[0].faults] == ["cut_off"] * 3
+    assert answers[0].faults[0].raw == '{"examples": ['
     assert again[0].from_ledger
     assert tally.unusable == 1
 
@@ -140,7 +143,9 @@ def test_a_changed_parser_makes_no_new_call(tmp_path):
         task = online(tmp_path, teacher.url)
         ask(task, warehouse, requests(task, 2))
         with teacher_session(task, warehouse, KEY, "seed_set") as session:
-            answers = session.ask(requests(task, 2), lambda request, raw: json.loads(raw)["examples"][0])
+            answers = session.ask(
+                requests(task, 2), lambda request, received: Reading(json.loads(received.text)["examples"][0])
+            )
         assert len(teacher.bodies) == 2
     assert all("text" in answer.content for answer in answers)
 
@@ -148,7 +153,7 @@ def test_a_changed_parser_makes_no_new_call(tmp_path):
 def test_sustained_refusal_ends_the_step_and_keeps_what_came(tmp_path):
     warehouse = Warehouse(tmp_path / "warehouse")
     with scripted_teacher(lambda body, number: obliging(body, number) if number < 3 else (429, "quota")) as teacher:
-        task = online(tmp_path, teacher.url, teacher={"concurrency": 1, "retries": 1})
+        task = online(tmp_path, teacher.url, teacher={"concurrency": 1, "patience_seconds": 1})
         with pytest.raises(TeacherUnavailable, match="quota"):
             ask(task, warehouse, requests(task, 6))
     assert logged(warehouse, CALLS).filter(pl.col("outcome") == "answered").height == 3
@@ -180,7 +185,7 @@ def test_secrets_are_not_in_the_warehouse(tmp_path, monkeypatch):
     assert "secret-value-123" not in logged(warehouse, CALLS).write_json() + logged(warehouse, USES).write_json()
 
 
-@pytest.mark.parametrize(("budget", "most"), [({"calls": 3}, 3), ({"tokens": 30}, 3)])
+@pytest.mark.parametrize(("budget", "most"), [({"calls": 3}, 3)])
 def test_budget_ends_the_step_and_counts_earlier_runs(tmp_path, budget, most):
     warehouse = Warehouse(tmp_path / "warehouse")
     with scripted_teacher(obliging) as teacher:
@@ -225,7 +230,7 @@ def test_a_killed_run_resumes_without_asking_again(tmp_path):
     calls = logged(Warehouse(root), CALLS)
     assert calls.height == calls.unique(["request_id", "attempt"]).height
     # What the killed run paid is not forgotten by the budget.
-    assert spent(Warehouse(root), "small")[0] == 60
+    assert spent(Warehouse(root), {"task": "small"}).calls == 60
 
 
 def test_journal_left_between_part_and_emptying_is_not_counted_twice(tmp_path):

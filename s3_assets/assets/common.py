@@ -14,6 +14,9 @@ from s3_assets.loop.fingerprints import GOLD
 from s3_assets.partitions import rounds
 from s3_assets.tasks.load import Task
 
+# Tag of the runs that one `s3-assets run` makes.
+COMMAND_TAG = "s3/command"
+
 # For descriptions: the numbers of the steps that ask the teacher.
 TEACHER_NUMBERS = (
     "`rejected_rows` were refused by a gate and are in the table `rejected`; `shortfall` counts rows asked for that "
@@ -30,6 +33,12 @@ CHECK_DESCRIPTIONS = {
 def asset_key(task: Task, name: str) -> dg.AssetKey:
     """``<task>/<name>``; the name is also the table."""
     return dg.AssetKey([task.name, name])
+
+
+def paying_run(context: dg.AssetExecutionContext) -> str:
+    """What ``budget.per_run`` is counted by: the backfill, the command, or else the run."""
+    tags = context.run.tags
+    return tags.get("dagster/backfill") or tags.get(COMMAND_TAG) or context.run.run_id
 
 
 def task_asset(

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from s3_assets.assets.common import TEACHER_NUMBERS, task_asset
+from s3_assets.assets.common import TEACHER_NUMBERS, paying_run, task_asset
 from s3_assets.assets.shown import Events, StepConfig, run_step, sample_table
 from s3_assets.loop.checks import LABELS_KNOWN, NO_GOLD_TEXT
 from s3_assets.loop.fingerprints import ERROR_SET, EXTRAPOLATED_SET, GOLD, SEED_SET
@@ -40,6 +40,9 @@ def extrapolated_set_asset(task: Task) -> dg.AssetsDefinition:
             rows = result.rows.join(errors, on="gold_id", maintain_order="left")
             return {"sample": sample_table(rows.select("error", "label", *task.spec.text_fields))}
 
-        yield from run_step(context, lambda: make_extrapolated_set(task, store, round_, config.force), extra)
+        def step() -> StepResult:
+            return make_extrapolated_set(task, store, round_, config.force, paying_run(context))
+
+        yield from run_step(context, step, extra)
 
     return extrapolated_set

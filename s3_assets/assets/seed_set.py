@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
-from s3_assets.assets.common import TEACHER_NUMBERS, task_asset
+from s3_assets.assets.common import TEACHER_NUMBERS, paying_run, task_asset
 from s3_assets.assets.guard import LONGEST_WAIT_SECONDS, started_elsewhere, wait_for_round_before
 from s3_assets.assets.shown import Events, StepConfig, run_step
 from s3_assets.loop.checks import EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
@@ -45,7 +45,7 @@ def seed_set_asset(task: Task) -> dg.AssetsDefinition:
             if round_ > 0:
                 being_made = started_elsewhere(context, task, round_)
                 wait_for_round_before(task, store, round_, being_made, config.longest_wait_seconds)
-            return make_seed_set(task, store, round_, config.force)
+            return make_seed_set(task, store, round_, config.force, paying_run(context))
 
         sample = ["label", *task.spec.text_fields, "origin", "first_round"]
         yield from run_step(context, step, sample=sample)

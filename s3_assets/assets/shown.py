@@ -17,8 +17,9 @@ from s3_assets.loop.state import NotReady
 from s3_assets.store.tables import table
 from s3_assets.student.weights import WeightsError
 from s3_assets.tasks.load import TaskError
-from s3_assets.teacher.client import TeacherUnavailable
-from s3_assets.teacher.session import BudgetExhausted
+from s3_assets.teacher.attempts import NotInLedger, TooManyUnusable
+from s3_assets.teacher.budget import BudgetExhausted
+from s3_assets.teacher.reply import TeacherUnavailable
 
 SAMPLE_ROWS = 5
 LONGEST_CELL = 160
@@ -31,7 +32,15 @@ LARGEST_MATRIX = 12
 COMMONEST = 20
 
 # Errors whose message already says what, where and what to do.
-_EXPLAINED = (NotReady, TaskError, TeacherUnavailable, BudgetExhausted, WeightsError)
+_EXPLAINED = (
+    NotReady,
+    TaskError,
+    TeacherUnavailable,
+    TooManyUnusable,
+    NotInLedger,
+    BudgetExhausted,
+    WeightsError,
+)
 
 _TYPES = {pl.String: "string", pl.Int64: "int", pl.Float64: "float", pl.Boolean: "bool"}
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from s3_assets.loop.progress import HEADLINE_DRIFT, RoundFigures, Score
 from s3_assets.tasks.load import Task
+from s3_assets.teacher.ledger import Spent
 
 
 def percent(score: Score | None) -> str:
@@ -31,24 +32,24 @@ def print_rounds(
     console: Console,
     task: Task,
     rounds: Sequence[RoundFigures],
-    spent: Mapping[int, tuple[int, int]],
+    spent: Mapping[int, Spent],
     seconds: Mapping[int, float],
 ) -> None:
     """The closing table: per round what was written, what it cost, what it achieved.
 
-    ``spent`` holds teacher calls and tokens paid by round, ``seconds`` the wall time of this run by round.
+    ``spent`` holds what the teacher was paid by round, ``seconds`` the wall time of this run by round.
     """
     shown = Table(title=f"{task.name}: rounds of S3", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     # Nine columns in 80 characters: the lines below the table say what the short headings mean.
     for heading in ("round", "rows", "calls", "tokens", "errors", "select %", "test % [95%]", "drift", "seconds"):
         shown.add_column(Text(heading), justify="right")
     for figures in rounds:
-        calls, tokens = spent.get(figures.round, (0, 0))
+        paid = spent.get(figures.round, Spent())
         shown.add_row(
             str(figures.round),
             str(figures.rows),
-            str(calls),
-            f"{tokens:,}",
+            str(paid.calls),
+            f"{paid.tokens:,}",
             "-" if figures.steer is None else f"{figures.errors}/{figures.steer.rows}",
             percent(figures.select),
             with_interval(figures.test),
@@ -66,5 +67,10 @@ def print_rounds(
         f"drift: of the seed set from steering gold, {HEADLINE_DRIFT}{explained}",
         highlight=False,
     )
+    costs = [paid.money for paid in spent.values()]
+    if None in costs:
+        console.print("cost: not known, some calls have no price; declare teacher.price in the task's YAML")
+    elif any(costs):
+        console.print(f"cost: ${sum(cost or 0 for cost in costs):.4f}", highlight=False)
     if task.spec.teacher.backend == "embedded":
         console.print("Teacher: embedded, a grammar without a model, for trying the pipeline. Not an LLM result.")

@@ -7,6 +7,7 @@ Belongs here: the order of runs, progress lines, the closing table. Does not bel
 import logging
 import os
 import re
+import secrets
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -58,18 +59,19 @@ def run_rounds(console: Console, task: Task, first: int, last: int, until_stop: 
     ensure_catalog(warehouse)
     instance = open_instance()
     seconds: dict[int, float] = {}
+    command = secrets.token_hex(8)
     if not Board(task, warehouse).is_live(GOLD, 0):
-        _materialize(instance, task, [GOLD], None)
+        _materialize(instance, task, [GOLD], None, command)
     reached = last
     for round_ in range(first, last + 1):
         began = time.monotonic()
         if round_ > 0 and not Board(task, warehouse).is_live(EXTRAPOLATED_SET, round_ - 1):
             console.print(f"round {round_ - 1}: extrapolating its errors")
-            _materialize(instance, task, [EXTRAPOLATED_SET], round_ - 1)
+            _materialize(instance, task, [EXTRAPOLATED_SET], round_ - 1, command)
         wanted = _not_live(task, warehouse, round_)
         if wanted:
             console.print(f"round {round_}: {', '.join(wanted)}")
-            _materialize(instance, task, wanted, round_)
+            _materialize(instance, task, wanted, round_, command)
             seconds[round_] = time.monotonic() - began
         else:
             console.print(f"round {round_}: there already, nothing to do")
@@ -124,9 +126,12 @@ def _not_live(task: Task, warehouse: Warehouse, round_: int) -> list[str]:
     return [name for name in (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT) if not board.is_live(name, round_)]
 
 
-def _materialize(instance: "dg.DagsterInstance", task: Task, assets: Sequence[str], round_: int | None) -> None:
+def _materialize(
+    instance: "dg.DagsterInstance", task: Task, assets: Sequence[str], round_: int | None, command: str
+) -> None:
     import dagster as dg
 
+    from s3_assets.assets.common import COMMAND_TAG
     from s3_assets.definitions import task_definitions
     from s3_assets.resources import WarehouseResource
 
@@ -137,7 +142,7 @@ def _materialize(instance: "dg.DagsterInstance", task: Task, assets: Sequence[st
         partition_key=None if round_ is None else round_name(round_),
         # Progress comes through the package's own logger; Dagster keeps its events for the UI.
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        tags={"s3/task": task.name},
+        tags={"s3/task": task.name, COMMAND_TAG: command},
         raise_on_error=False,
     )
     if not result.success:

@@ -1,4 +1,4 @@
-"""Reading a teacher's raw answer: JSON in, rationales or examples out.
+"""Reading a teacher's raw answer: JSON in, rationales or examples out, faults named.
 
 Belongs here: finding and checking the JSON of an answer. Does not belong here: whether a row is good enough to train
 on (``gates.py``), asking (``teacher/``).
@@ -9,36 +9,90 @@ import re
 from typing import Any
 
 from s3_assets.prompting.contract import EXAMPLES, RATIONALES
+from s3_assets.teacher.answer import Fault, Reading, Received, UnusableAnswer
 from s3_assets.teacher.request import TeacherRequest
-from s3_assets.teacher.session import UnusableAnswer
 
-_FENCED = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
+EMPTY, REFUSAL, ECHO = "empty_answer", "refused_answer", "echo"
+CUT_OFF, BROKEN, SCHEMA, FEWER = "cut_off", "broken_json", "schema", "fewer_items"
+
+_FENCED = re.compile(r"```(?:json)?\s*(.*?)(?:```|\Z)", re.DOTALL)
+
+# What a model says of itself when it will not do as asked. Narrow: real texts are sorry and cannot help things too.
+REFUSES = re.compile(
+    r"\bas an ai (?:language )?(?:model|assistant)\b"
+    r"|^i(?:['\u2019]| a)m (?:very )?sorry,? (?:but )?i can(?:['\u2019]t|not| not) .{0,40}"
+    r"\bwith (?:that|this)(?: request)?[.!]?$",
+    re.IGNORECASE,
+)
 
 
-def read_answer(request: TeacherRequest, raw: str) -> list[Any]:
-    """The list an answer holds: strings for rationales, objects for examples. ``UnusableAnswer`` says what is wrong."""
-    name = RATIONALES if request.kind == RATIONALES else EXAMPLES
+def read_answer(request: TeacherRequest, received: Received) -> Reading:
+    """The list an answer holds: strings for rationales, objects for examples; not more than was asked for.
+
+    Of an answer that broke off, the items that are whole. ``UnusableAnswer`` says what is wrong when there are none.
+    """
+    raw = received.text
+    if received.refused:
+        raise UnusableAnswer(Fault(REFUSAL, "the teacher refused", raw))
     if not raw.strip():
-        raise UnusableAnswer("the answer is empty")
-    try:
-        content = json.loads(_unwrap(raw))
-    except json.JSONDecodeError as error:
-        raise UnusableAnswer(f"not JSON: {error}") from error
+        raise UnusableAnswer(Fault(CUT_OFF if received.cut_off else EMPTY, "the answer is empty", raw))
+    name = RATIONALES if request.kind == RATIONALES else EXAMPLES
+    content, broken = _parse(raw)
+    if content is None:
+        raise UnusableAnswer(_unread(request, raw, broken))
     items = content.get(name) if isinstance(content, dict) else None
     if not isinstance(items, list):
-        raise UnusableAnswer(f"the JSON has no list called {name!r}")
-    if not items:
-        raise UnusableAnswer(f"the list {name!r} is empty")
+        if isinstance(content, dict) and {"labels", "count"} <= content.keys():
+            raise UnusableAnswer(Fault(ECHO, "the answer repeats the question", raw))
+        raise UnusableAnswer(Fault(SCHEMA, f"the JSON has no list called {name!r}", raw))
     if name == RATIONALES:
-        usable = [item.strip() for item in items if isinstance(item, str) and item.strip()]
-        if not usable:
-            raise UnusableAnswer("no rationale is a text")
-        return usable
+        items = [item.strip() for item in items if isinstance(item, str) and item.strip()]
+    elif broken is not None:
+        items = [item for item in items if isinstance(item, dict) and set(item) >= _fields(request)]
+    cut_off = received.cut_off or broken is not None
+    if not items:
+        gate, why = (CUT_OFF, "broken off before an item was whole") if cut_off else (FEWER, "the list is empty")
+        raise UnusableAnswer(Fault(gate, f"{why}: {name!r}", raw, 0))
+    wanted = request.rows_requested
+    fault = None
+    if cut_off:
+        fault = Fault(CUT_OFF, f"broken off after {len(items)} whole items", raw, len(items))
+    elif len(items) < wanted:
+        fault = Fault(FEWER, f"{len(items)} items where {wanted} were asked for", raw, len(items))
     # More than was asked for is not taken: rows must not depend on how talkative a teacher is.
-    return items[: request.rows_requested]
+    return Reading(items[:wanted] if wanted else items, fault)
 
 
-def _unwrap(raw: str) -> str:
-    """The JSON inside a fenced block, for endpoints that do not enforce a schema."""
+def _parse(raw: str) -> tuple[Any | None, str | None]:
+    """The JSON of an answer and None; what could be read of broken JSON and why it is broken; or None and why."""
     fenced = _FENCED.search(raw)
-    return fenced[1] if fenced and not raw.lstrip().startswith("{") else raw
+    text = (fenced[1] if fenced and not raw.lstrip().startswith("{") else raw).strip()
+    start = text.find("{")
+    try:
+        if start > 0 and not text.startswith("["):
+            # Words around the object, from endpoints that do not enforce a schema.
+            return json.JSONDecoder().raw_decode(text, start)[0], None
+        return json.loads(text), None
+    except json.JSONDecodeError as error:
+        broken = str(error)
+    if start < 0:
+        return None, broken
+    import jiter
+
+    try:
+        return jiter.from_json(text[start:].encode(), partial_mode=True), broken
+    except ValueError:
+        return None, broken
+
+
+def _unread(request: TeacherRequest, raw: str, broken: str | None) -> Fault:
+    if REFUSES.search(raw.strip()):
+        return Fault(REFUSAL, "the teacher refused", raw)
+    if raw.strip() in request.messages[-1]["content"] or request.messages[-1]["content"].strip() in raw:
+        return Fault(ECHO, "the answer repeats the question", raw)
+    return Fault(BROKEN, f"not JSON: {broken}", raw)
+
+
+def _fields(request: TeacherRequest) -> set[str]:
+    schema = request.schema["properties"][EXAMPLES]["items"]
+    return set(schema["required"])

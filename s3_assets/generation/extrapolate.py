@@ -5,7 +5,7 @@ Belongs here: how many rows each error gets, planning requests. Does not belong 
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -19,13 +19,13 @@ from s3_assets.teacher.session import TeacherSession
 
 
 def write_extrapolated_set(
-    task: Task, session: TeacherSession, errors: pl.DataFrame, round_: int, gates: Gates
-) -> Written:
+    task: Task, session: TeacherSession, errors: pl.DataFrame, round_: int, gates: Gates, written: Written
+) -> None:
     """Ask for ``rows.per_error`` examples from each error, with the error's gold label.
 
     ``errors`` has the columns of the ``error_set`` table. Rows keep the gold id of the error they came from.
     """
-    return fill(session, error_plan(task, errors, round_), error_wanted(task, errors, round_), gates)
+    fill(session, error_plan(task, errors, round_), error_wanted(task, errors, round_), gates, written)
 
 
 def error_wanted(task: Task, errors: pl.DataFrame, round_: int) -> dict[str, int]:
@@ -42,11 +42,9 @@ def error_plan(task: Task, errors: pl.DataFrame, round_: int) -> Plan:
     """One request per error and wave. Sample numbers differ by round, so that a lasting error gets new answers."""
     by_id = {row["gold_id"]: row for row in errors.iter_rows(named=True)}
 
-    def plan(missing: Mapping[str, int], wave: int) -> list[TeacherRequest]:
-        return [
-            _request(task, by_id[gold_id], count, round_ * SAMPLES_PER_ROUND + wave)
-            for gold_id, count in missing.items()
-        ]
+    def plan(missing: Mapping[str, int], wave: int) -> Iterator[TeacherRequest]:
+        for gold_id, count in missing.items():
+            yield _request(task, by_id[gold_id], count, round_ * SAMPLES_PER_ROUND + wave)
 
     return plan
 

@@ -5,65 +5,90 @@ in a wave (``seed.py``, ``extrapolate.py``), the gates themselves (``gates.py``)
 """
 
 import logging
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from s3_assets.generation.answers import read_answer
 from s3_assets.generation.gates import Gates
 from s3_assets.store.identity import example_id
+from s3_assets.teacher.answer import Answer, Fault
 from s3_assets.teacher.request import TeacherRequest
-from s3_assets.teacher.session import Answer, TeacherSession
+from s3_assets.teacher.session import TeacherSession
 
 log = logging.getLogger(__name__)
 
-# The first wave asks for what is wanted, later ones for what the gates refused.
-MOST_WAVES = 3
+# The first wave asks for what is wanted, later ones for what is missing, and for more where many rows are refused; in
+# all at most three times what is wanted.
+MOST_WAVES = 4
+MOST_AT_ONCE, MOST_IN_ALL = 2.0, 3.0
 
 # Requests of one slot within a round are numbered below this, so that rounds never share a sample number.
 SAMPLES_PER_ROUND = 1000
 
-Plan = Callable[[Mapping[str, int], int], Sequence[TeacherRequest]]
+SURPLUS = "surplus"
+RESPONSE, ROW = "response", "row"
+
+Plan = Callable[[Mapping[str, int], int], Iterable[TeacherRequest]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Written:
     """Rows as dictionaries without the leading round columns. ``shortfall`` counts wanted rows not reached, by slot."""
 
-    accepted: list[dict[str, Any]]
-    rejected: list[dict[str, Any]]
-    shortfall: dict[str, int]
+    accepted: list[dict[str, Any]] = field(default_factory=list)
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    shortfall: dict[str, int] = field(default_factory=dict)
 
 
-def fill(session: TeacherSession, plan: Plan, wanted: Mapping[str, int], gates: Gates) -> Written:
+def fill(session: TeacherSession, plan: Plan, wanted: Mapping[str, int], gates: Gates, written: Written) -> None:
     """Ask until every slot (a label, or an error) has the rows wanted, at most ``MOST_WAVES`` times.
 
-    ``plan(missing, wave)`` gives the requests for the rows still missing by slot.
+    ``plan(missing, wave)`` gives the requests for rows by slot. ``written`` fills as answers come, so that it holds
+    what was rejected even when this raises.
     """
-    accepted: list[dict[str, Any]] = []
-    rejected: list[dict[str, Any]] = []
     missing = {slot: count for slot, count in wanted.items() if count > 0}
+    have: Counter[str] = Counter()
+    asked: Counter[str] = Counter()
+
+    def take(answer: Answer) -> None:
+        slot = answer.request.slot
+        asked[slot] += answer.request.rows_requested
+        written.rejected.extend(rejected_answer(answer, fault) for fault in answer.faults)
+        for place, item in enumerate(answer.content or ()):
+            kept = _with_context(item, answer.request.context)
+            refusal = gates.refuse(kept)
+            if refusal is None and have[slot] >= wanted[slot]:
+                refusal = SURPLUS, "accepted, but more than was wanted"
+            if refusal is not None:
+                written.rejected.append(_refused(answer, place, kept, *refusal))
+            else:
+                have[slot] += 1
+                written.accepted.append(_accepted(answer, place, kept))
+        session.tally.accepted, session.tally.rejected = len(written.accepted), len(written.rejected)
+
     for wave in range(MOST_WAVES):
-        if not missing:
+        asking = missing if wave == 0 else _more(missing, wanted, have, asked)
+        if not asking:
             break
-        have: Counter[str] = Counter()
-        for answer in session.ask(plan(missing, wave), read_answer):
-            if answer.content is None:
-                rejected.append(_unread(answer))
-                continue
-            for place, written in enumerate(answer.content):
-                item = _with_context(written, answer.request.context)
-                refusal = gates.refuse(item)
-                if refusal is not None:
-                    rejected.append(_refused(answer, place, item, *refusal))
-                else:
-                    have[answer.request.slot] += 1
-                    accepted.append(_accepted(answer, place, item))
-        missing = {slot: count - have[slot] for slot, count in missing.items() if count > have[slot]}
+        session.stream(plan(asking, wave), read_answer, take)
+        missing = {slot: count - have[slot] for slot, count in wanted.items() if count > have[slot]}
     if missing:
-        log.warning("%d rows short of what was asked for after %d waves", sum(missing.values()), MOST_WAVES)
-    return Written(accepted, rejected, missing)
+        log.warning("%d rows short: %d were asked for", sum(missing.values()), sum(asked.values()))
+    written.shortfall = missing
+
+
+def _more(
+    missing: Mapping[str, int], wanted: Mapping[str, int], have: Mapping[str, int], asked: Mapping[str, int]
+) -> dict[str, int]:
+    """Rows to ask for so that the missing ones are likely to be among those accepted, by slot; bounded."""
+    asking = {}
+    for slot, count in missing.items():
+        over = min(MOST_AT_ONCE, asked[slot] / have[slot]) if have[slot] else MOST_AT_ONCE
+        asking[slot] = min(math.ceil(count * over), int(MOST_IN_ALL * wanted[slot]) - asked[slot])
+    return {slot: count for slot, count in asking.items() if count > 0}
 
 
 def _with_context(item: Any, context: str | None) -> Any:
@@ -85,27 +110,35 @@ def _accepted(answer: Answer, place: int, item: Mapping[str, Any]) -> dict[str, 
 
 def _refused(answer: Answer, place: int, item: Any, gate: str, reason: str) -> dict[str, Any]:
     texts = item if isinstance(item, dict) else {}
-    text, text2 = texts.get("text"), texts.get("text2")
+    text, text2 = (value if isinstance(value := texts.get(name), str) else None for name in ("text", "text2"))
+    label = answer.request.label
     return {
         **_cause(answer, place),
-        "text": text if isinstance(text, str) else None,
-        "text2": text2 if isinstance(text2, str) else None,
-        "label": answer.request.label,
+        "text": text,
+        "text2": text2,
+        "label": label,
+        "row_id": None if text is None else example_id(text.strip(), text2.strip() if text2 else None, label),
+        "stage": ROW,
         "gate": gate,
         "reason": reason,
-        "raw": None if isinstance(text, str) else str(item),
+        "value": None,
+        "raw": None if text is not None else str(item),
     }
 
 
-def _unread(answer: Answer) -> dict[str, Any]:
+def rejected_answer(answer: Answer, fault: Fault) -> dict[str, Any]:
+    """The row of ``rejected`` for a fault of a whole answer."""
     return {
         **_cause(answer, None),
         "text": None,
         "text2": None,
         "label": answer.request.label,
-        "gate": "answer",
-        "reason": answer.reason,
-        "raw": answer.raw,
+        "row_id": None,
+        "stage": RESPONSE,
+        "gate": fault.gate,
+        "reason": fault.reason,
+        "value": fault.value,
+        "raw": fault.raw,
     }
 
 

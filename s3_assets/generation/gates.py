@@ -4,23 +4,16 @@ Belongs here: checks of single rows, each with a name and a reason. Does not bel
 (``answers.py``), storing rejected rows (``loop/``).
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from s3_assets.generation.answers import REFUSES
 from s3_assets.tasks.split import normalise
 
 FIELDS, EMPTY, REFUSAL, GOLD_COPY, DUPLICATE = "fields", "empty", "refusal", "gold_copy", "duplicate"
-
-# What a model says of itself when it will not write the text. Narrow: real texts are sorry and cannot help things too.
-_REFUSES = re.compile(
-    r"\bas an ai (?:language )?(?:model|assistant)\b"
-    r"|^i(?:['\u2019]| a)m (?:very )?sorry,? (?:but )?i can(?:['\u2019]t|not| not) .{0,40}"
-    r"\bwith (?:that|this)(?: request)?[.!]?$"
-)
 
 
 @dataclass
@@ -39,7 +32,7 @@ class Gates:
         if empty:
             return EMPTY, f"{', '.join(empty)} is empty"
         key = tuple(normalise(item[name]) for name in self.fields)
-        if any(_REFUSES.search(text) for text in key):
+        if any(REFUSES.search(text) for text in key):
             return REFUSAL, "the teacher refuses instead of writing the text"
         if key in self.gold:
             return GOLD_COPY, f"the same text is in {self.gold[key]} gold"

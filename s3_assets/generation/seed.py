@@ -5,30 +5,32 @@ gating (``filling.py``), wording (``prompting/``).
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from s3_assets.generation.answers import read_answer
-from s3_assets.generation.filling import SAMPLES_PER_ROUND, Plan, Written, fill
+from s3_assets.generation.filling import SAMPLES_PER_ROUND, Plan, Written, fill, rejected_answer
 from s3_assets.generation.gates import Gates
 from s3_assets.prompting.contract import EXAMPLES, RATIONALES, examples_schema, messages, rationales_schema
-from s3_assets.store.identity import example_id
+from s3_assets.store.identity import digest, example_id
 from s3_assets.tasks.files import read_rows
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.teacher.request import TeacherRequest
 from s3_assets.teacher.session import TeacherSession
 
 
-def write_seed_set(task: Task, session: TeacherSession, contexts: Sequence[str], gates: Gates) -> Written:
+def write_seed_set(
+    task: Task, session: TeacherSession, contexts: Sequence[str], gates: Gates, written: Written
+) -> None:
     """Ask for ``rows.seed`` examples, spread evenly over the labels.
 
     Single texts: rationales per label first, a few drawn for each request. Pairs: the second text for a context
     drawn from ``contexts`` (first texts of steering gold). Labels that got no rationales are written without.
     """
-    rationales = _list_rationales(task, session) if task.spec.kind == "single" else {}
-    return fill(session, seed_plan(task, rationales, contexts), seed_wanted(task), gates)
+    rationales = _list_rationales(task, session, written) if task.spec.kind == "single" else {}
+    fill(session, seed_plan(task, rationales, contexts), seed_wanted(task), gates, written)
 
 
 def seed_wanted(task: Task) -> dict[str, int]:
@@ -56,8 +58,7 @@ def rationale_requests(task: Task) -> list[TeacherRequest]:
 def seed_plan(task: Task, rationales: Mapping[str, Sequence[str]], contexts: Sequence[str]) -> Plan:
     """Requests for missing seed rows by label. The same task, seed and wave always give the same requests."""
 
-    def plan(missing: Mapping[str, int], wave: int) -> list[TeacherRequest]:
-        requests: list[TeacherRequest] = []
+    def plan(missing: Mapping[str, int], wave: int) -> Iterator[TeacherRequest]:
         asked: dict[str, int] = {}
         for label, rows in missing.items():
             rng = random.Random(f"{task.spec.seed} {label} {wave}")
@@ -71,20 +72,18 @@ def seed_plan(task: Task, rationales: Mapping[str, Sequence[str]], contexts: Seq
                     facts["rationales"] = rng.sample(listed, min(task.spec.rationales.per_request, len(listed)))
                 prompt = messages(task, "seed", facts)
                 # The same draw may come twice; its sample number then asks for another answer.
-                repeat = asked[prompt[-1]["content"]] = asked.get(prompt[-1]["content"], -1) + 1
-                requests.append(
-                    TeacherRequest(
-                        kind=EXAMPLES,
-                        messages=prompt,
-                        schema=examples_schema(task.spec.text_fields),
-                        sample=wave * SAMPLES_PER_ROUND + repeat,
-                        slot=label,
-                        label=label,
-                        rows_requested=count,
-                        context=context if task.spec.pair.keep_context else None,
-                    )
+                drawn = digest(prompt[-1]["content"])
+                repeat = asked[drawn] = asked.get(drawn, -1) + 1
+                yield TeacherRequest(
+                    kind=EXAMPLES,
+                    messages=prompt,
+                    schema=examples_schema(task.spec.text_fields),
+                    sample=wave * SAMPLES_PER_ROUND + repeat,
+                    slot=label,
+                    label=label,
+                    rows_requested=count,
+                    context=context if task.spec.pair.keep_context else None,
                 )
-        return requests
 
     return plan
 
@@ -110,8 +109,9 @@ def read_seed_rows(task: Task) -> list[dict[str, Any]]:
     ]
 
 
-def _list_rationales(task: Task, session: TeacherSession) -> dict[str, list[str]]:
+def _list_rationales(task: Task, session: TeacherSession, written: Written) -> dict[str, list[str]]:
     answers = session.ask(rationale_requests(task), read_answer)
+    written.rejected.extend(rejected_answer(answer, fault) for answer in answers for fault in answer.faults)
     return {answer.request.label: list(dict.fromkeys(answer.content or [])) for answer in answers}
 
 

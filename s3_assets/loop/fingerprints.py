@@ -13,7 +13,7 @@ from s3_assets.store.identity import digest
 from s3_assets.store.parts import Part, RoundKey
 from s3_assets.tasks.gold import gold_digest
 from s3_assets.tasks.load import Task
-from s3_assets.teacher.client import base_url
+from s3_assets.teacher.endpoint import base_url
 from s3_assets.teacher.request import sampling, teacher_id
 
 GOLD, SEED_SET, TRAINED_MODEL = "gold", "seed_set", "trained_model"
@@ -23,7 +23,7 @@ ERROR_SET, EXTRAPOLATED_SET, DRIFT = "error_set", "extrapolated_set", "drift"
 ROUND_ASSETS = (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT, EXTRAPOLATED_SET)
 
 # Raised when a step's code changes what it writes for the same inputs.
-CODE_VERSIONS = {GOLD: 1, SEED_SET: 2, TRAINED_MODEL: 1, ERROR_SET: 1, EXTRAPOLATED_SET: 2, DRIFT: 1}
+CODE_VERSIONS = {GOLD: 1, SEED_SET: 3, TRAINED_MODEL: 1, ERROR_SET: 1, EXTRAPOLATED_SET: 3, DRIFT: 1}
 
 
 def loop_key(task: Task, round_: int) -> RoundKey:

@@ -4,14 +4,15 @@ Belongs here: the order of work within one step. Does not belong here: what depe
 reusing, checking and publishing (``publish.py``), Dagster (``assets/``), prompts, training and drift themselves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
 
 from s3_assets.drift.measures import measure_drift
 from s3_assets.generation.extrapolate import write_extrapolated_set
-from s3_assets.generation.filling import Written
+from s3_assets.generation.filling import ROW, Written
 from s3_assets.generation.gates import Gates, gold_texts, seen_texts
 from s3_assets.generation.seed import read_seed_rows, write_seed_set
 from s3_assets.loop.checks import Check, check_rows, check_training_set
@@ -37,22 +38,30 @@ def make_gold(task: Task, warehouse: Warehouse, force: bool = False) -> StepResu
     return publish(task, warehouse, GOLD, 0, make, force=force)
 
 
-def make_seed_set(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
-    """Round 0: what the teacher writes. Later: the last seed set plus the last extrapolated set, exactly."""
+def make_seed_set(
+    task: Task, warehouse: Warehouse, round_: int, force: bool = False, run_id: str | None = None
+) -> StepResult:
+    """Round 0: what the teacher writes. Later: the last seed set plus the last extrapolated set, exactly.
+
+    ``run_id`` is what the budget of a run is counted by.
+    """
     key, fields = loop_key(task, round_), task.spec.text_fields
 
     def write(inputs: Inputs) -> Made:
         gold = inputs[GOLD].read()
         gates = Gates(fields, gold_texts(gold, fields))
         numbers: Numbers = {}
-        if task.spec.seed_rows is not None:
-            written, origin = _own_rows(task, gates), "user"
-        else:
-            contexts = gold.filter(pl.col("split") == "steer")["text"].unique(maintain_order=True).to_list()
-            with teacher_session(task, warehouse, key, SEED_SET) as session:
-                written, origin = write_seed_set(task, session, contexts, gates), "seed"
-            numbers = dict(session.tally.numbers())
-        rows = _written(warehouse, SEED_SET, written, key, origin=origin, first_round=0)
+        with _written(warehouse, SEED_SET, key) as written:
+            if task.spec.seed_rows is not None:
+                origin = "user"
+                _own_rows(task, gates, written)
+            else:
+                origin = "seed"
+                contexts = gold.filter(pl.col("split") == "steer")["text"].unique(maintain_order=True).to_list()
+                with teacher_session(task, warehouse, key, SEED_SET, run_id) as session:
+                    write_seed_set(task, session, contexts, gates, written)
+                numbers = session.tally.numbers()
+        rows = _frame(SEED_SET, written.accepted, {**key.columns(), "origin": origin, "first_round": 0})
         return rows, numbers | _counts(rows, written)
 
     def extend(inputs: Inputs) -> Made:
@@ -112,17 +121,22 @@ def make_error_set(task: Task, warehouse: Warehouse, round_: int, force: bool = 
     return publish(task, warehouse, ERROR_SET, round_, make, force=force)
 
 
-def make_extrapolated_set(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
-    """New examples from each error of the round, for the next round's seed set."""
+def make_extrapolated_set(
+    task: Task, warehouse: Warehouse, round_: int, force: bool = False, run_id: str | None = None
+) -> StepResult:
+    """New examples from each error of the round, for the next round's seed set. ``run_id``: see ``make_seed_set``."""
     key, fields = loop_key(task, round_), task.spec.text_fields
 
     def make(inputs: Inputs) -> Made:
         gold, errors = inputs[GOLD].read(), inputs[ERROR_SET].read()
         gates = Gates(fields, gold_texts(gold, fields), seen_texts(inputs[SEED_SET].read(), fields))
-        with teacher_session(task, warehouse, key, EXTRAPOLATED_SET) as session:
-            written = write_extrapolated_set(task, session, errors, round_, gates)
+        with (
+            _written(warehouse, EXTRAPOLATED_SET, key) as written,
+            teacher_session(task, warehouse, key, EXTRAPOLATED_SET, run_id) as session,
+        ):
+            write_extrapolated_set(task, session, errors, round_, gates, written)
         model_id = errors["model_id"][0] if errors.height else None
-        rows = _written(warehouse, EXTRAPOLATED_SET, written, key, model_id=model_id)
+        rows = _frame(EXTRAPOLATED_SET, written.accepted, {**key.columns(), "model_id": model_id})
         return rows, {**session.tally.numbers(), "errors": errors.height, **_counts(rows, written)}
 
     def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
@@ -152,25 +166,28 @@ def live_predictions(warehouse: Warehouse, key: RoundKey) -> pl.DataFrame:
     return part.read() if part is not None else pl.DataFrame(schema=table("predictions").schema)
 
 
-def _own_rows(task: Task, gates: Gates) -> Written:
+def _own_rows(task: Task, gates: Gates, written: Written) -> None:
     """The task's own seed rows through the same gates as a teacher's."""
     nobody: Mapping[str, Any] = {"gold_id": None, "request_id": None, "item": None}
-    accepted, rejected = [], []
     for row in read_seed_rows(task):
         refusal = gates.refuse({name: row[name] for name in task.spec.text_fields})
         if refusal is None:
-            accepted.append({**row, **nobody})
+            written.accepted.append({**row, **nobody})
         else:
             texts = {name: row[name] for name in ("text", "text2", "label")}
-            rejected.append({**texts, **nobody, "gate": refusal[0], "reason": refusal[1], "raw": None})
-    return Written(accepted, rejected, {})
+            why = {"row_id": row["example_id"], "stage": ROW, "gate": refusal[0], "reason": refusal[1]}
+            written.rejected.append({**texts, **nobody, **why, "value": None, "raw": None})
 
 
-def _written(warehouse: Warehouse, asset: str, written: Written, key: RoundKey, **constants: Any) -> pl.DataFrame:
-    """Accepted rows as a frame; rejected rows are stored here, so that nothing the teacher wrote disappears."""
-    rejected = _frame("rejected", written.rejected, {**key.columns(), "asset": asset})
-    warehouse.write("rejected", {**key.columns(), "asset": asset}, rejected)
-    return _frame(asset, written.accepted, {**key.columns(), **constants})
+@contextmanager
+def _written(warehouse: Warehouse, asset: str, key: RoundKey) -> Iterator[Written]:
+    """Rows to be filled. On leaving, even by an error, the rejected ones are stored: nothing disappears."""
+    written = Written()
+    try:
+        yield written
+    finally:
+        rejected = _frame("rejected", written.rejected, {**key.columns(), "asset": asset})
+        warehouse.write("rejected", {**key.columns(), "asset": asset}, rejected)
 
 
 def _frame(name: str, rows: list[dict[str, Any]], constants: Mapping[str, Any]) -> pl.DataFrame:

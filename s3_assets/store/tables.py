@@ -171,9 +171,12 @@ _TABLES = (
             _CAUSE,
             *_TEXTS,
             Column("label", pl.String, "Label asked for."),
-            Column("gate", pl.String, "Gate that refused the row, or answer when the whole answer was unusable."),
+            Column("row_id", pl.String, "Identity the row would have had as an example; null for answers."),
+            Column("stage", pl.String, "response: an answer was faulty; row: a gate refused a row of it."),
+            Column("gate", pl.String, "What was wrong: a fault of the answer, or the gate that refused the row."),
             Column("reason", pl.String, "Why, in words."),
-            Column("raw", pl.String, "The raw answer, where no row could be read from it."),
+            Column("value", pl.Float64, "Number the reason goes by, as the items that came; null where there is none."),
+            Column("raw", pl.String, "The raw answer, or the item where it is no row."),
         ),
     ),
     Table(
@@ -197,7 +200,7 @@ _TABLES = (
     ),
     Table(
         "teacher_calls",
-        "Ledger: one row per attempt to get an answer from a teacher. Never asked twice.",
+        "Ledger: one row per attempt to get an answer from a teacher, and the step that paid for it. Never asked twice.",
         (),
         (
             Column(
@@ -216,8 +219,18 @@ _TABLES = (
             Column("outcome", pl.String, "answered, refused, or failed when no answer came."),
             Column("cause", pl.String, "Why it failed, in words; null when answered."),
             Column("prompt_tokens", pl.Int64, "Tokens read, as billed by the teacher; null when not said."),
+            Column("cached_tokens", pl.Int64, "Tokens of prompt_tokens the teacher had cached; null when not said."),
             Column("completion_tokens", pl.Int64, "Tokens written, as billed by the teacher; null when not said."),
-            Column("latency_seconds", pl.Float64, "Wall time of the attempt, in seconds."),
+            Column("cost", pl.Float64, "US dollars; null when the price or the tokens are not known."),
+            Column("price_version", pl.String, "Price table the cost was computed with."),
+            Column(
+                "latency_seconds", pl.Float64, "Wall time of the attempt, in seconds; of a batch, until it was read."
+            ),
+            Column("dialect", pl.String, "How the answer was kept to its schema: json_schema, json_object or text."),
+            Column("batch_id", pl.String, "Provider batch that brought the answer; null when asked at once."),
+            *_ROUND,
+            _ASSET,
+            Column("run_id", pl.String, "Run or backfill whose step paid for the attempt; null outside of Dagster."),
             Column("asked_at", pl.Datetime("ms", "UTC"), "When the attempt was sent."),
         ),
         log=True,

@@ -5,6 +5,7 @@ Belongs here: the request value, teacher identity, the request key. Does not bel
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from s3_assets.tasks.load import Task, TaskError
 from s3_assets.tasks.spec import TeacherSpec
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 # Raised when the embedded teacher's code changes what it answers, so that old answers are not taken for new ones.
 EMBEDDED_VERSION = 1
@@ -45,10 +47,21 @@ class TeacherRequest:
         return {"type": "json_schema", "json_schema": {"name": self.kind, "strict": True, "schema": dict(self.schema)}}
 
 
-def sampling(spec: TeacherSpec) -> dict[str, float | int]:
+def sampling(spec: TeacherSpec) -> dict[str, Any]:
     """Sampling parameters sent with every request; those not set are left to the endpoint."""
-    asked = {"temperature": spec.temperature, "top_p": spec.top_p, "max_tokens": spec.max_tokens}
+    asked = {"temperature": spec.temperature, "top_p": spec.top_p, "max_tokens": spec.max_tokens, **spec.extra}
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def request_body(request: TeacherRequest, spec: TeacherSpec) -> str:
+    """The request as JSON in the wire format of chat completions, as the ledger keeps it beside its answer."""
+    said = {
+        "model": spec.model,
+        "messages": [dict(message) for message in request.messages],
+        **sampling(spec),
+        "response_format": request.response_format,
+    }
+    return json.dumps(said, ensure_ascii=False)
 
 
 def request_id(request: TeacherRequest, teacher_id: str, spec: TeacherSpec) -> str:
@@ -72,8 +85,11 @@ def teacher_id(task: Task, base_url: str) -> str:
         return f"embedded:{EMBEDDED_VERSION}:{grammar_digest(task)}"
     if spec.name is not None:
         return spec.name
+    if spec.backend == "transformers":
+        # Who answers is the model, which is part of the key.
+        return "transformers"
     place = urlsplit(base_url)
-    port = "" if place.port is None or place.hostname in ("127.0.0.1", "localhost", "::1") else f":{place.port}"
+    port = "" if place.port is None or place.hostname in LOOPBACK else f":{place.port}"
     return f"{place.hostname}{port}{place.path.rstrip('/')}"
 
 

@@ -1,273 +1,198 @@
 """Asking many questions for one step: from the ledger where answered, else from the teacher, within the budget.
 
-Belongs here: concurrency, repeats of failed attempts, budget, progress. Does not belong here: the wire
-(``client.py``), durability (``ledger.py``), what to ask and how to read it (``generation/``).
+Belongs here: the order of work: ids, claims, ledger, teacher; answers handed on in the order of their requests. Does
+not belong here: one request's attempts (``attempts.py``), the wire (``client.py``), durability (``ledger.py``), what
+to ask and how to read it (``generation/``).
 """
 
 import asyncio
-import json
-import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.load import Task
-from s3_assets.teacher.client import ChatClient, Reply, TeacherUnavailable, TryAgain, endpoint
-from s3_assets.teacher.ledger import CALLS, USES, Ledger, spent
-from s3_assets.teacher.request import TeacherRequest, request_id, sampling, teacher_id
+from s3_assets.teacher.answer import Answer, Read
+from s3_assets.teacher.attempts import Asker
+from s3_assets.teacher.endpoint import endpoint
+from s3_assets.teacher.ledger import Ledger
+from s3_assets.teacher.progress import Tally
+from s3_assets.teacher.request import TeacherRequest
 
-log = logging.getLogger(__name__)
+# Requests looked up in the ledger at once, and requests begun whose answers are not handed on yet. Together they bound
+# memory whatever is asked.
+LOOKED_UP_AT_ONCE = 256
+FEWEST_OPEN = 1024
 
-SECONDS_BETWEEN_PROGRESS = 3.0
-LONGEST_WAIT = 60.0
-
-
-class BudgetExhausted(RuntimeError):
-    """The task's budget does not allow another call. Everything received so far is kept."""
-
-
-class UnusableAnswer(ValueError):
-    """An answer that cannot be read: broken JSON, wrong shape, a refusal. The message says why."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The outcome of one request: what was read from it, or the reason why nothing could be."""
-
-    request: TeacherRequest
-    request_id: str
-    content: Any | None
-    reason: str | None
-    raw: str
-    from_ledger: bool
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @dataclass
-class Tally:
-    """What a step has asked so far. Tokens as billed by the teacher."""
+class _Item:
+    """One request on its way: its place in the order, its key, the attempts the ledger has."""
 
-    requests: int = 0
-    from_ledger: int = 0
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    unusable: int = 0
-
-    def numbers(self) -> dict[str, int]:
-        """For metadata and the closing table."""
-        return {
-            "teacher_requests": self.requests,
-            "teacher_requests_from_ledger": self.from_ledger,
-            "teacher_calls": self.calls,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-        }
+    place: int
+    request: TeacherRequest
+    key: str
+    known: list[dict[str, Any]]
 
 
 class TeacherSession:
     """Asks on behalf of one step (task, arm, seed, round, asset). Open it with ``teacher_session``."""
 
-    def __init__(
-        self, task: Task, key: RoundKey, asset: str, ledger: Ledger, url: str, already: tuple[int, int]
-    ) -> None:
-        self._task, self._key, self._asset, self._ledger, self._url = task, key, asset, ledger, url
-        self._teacher_id = teacher_id(task, url)
-        self._calls_spent, self._tokens_spent = already
+    def __init__(self, task: Task, ledger: Ledger, asker: Asker, runner: asyncio.Runner) -> None:
+        self._spec, self._ledger, self._asker, self._runner = task.spec.teacher, ledger, asker, runner
         self._stop: Exception | None = None
-        self.tally = Tally()
+        self.tally: Tally = asker.tally
 
-    def ask(self, requests: Sequence[TeacherRequest], read: Callable[[TeacherRequest, str], Any]) -> list[Answer]:
-        """Answers in the order of ``requests``. ``read`` turns raw text into content or raises ``UnusableAnswer``.
+    def ask(self, requests: Iterable[TeacherRequest], read: Read) -> list[Answer]:
+        """Answers in the order of ``requests``; see ``stream``."""
+        answers: list[Answer] = []
+        self.stream(requests, read, answers.append)
+        return answers
 
-        An unusable answer is asked again up to ``teacher.attempts`` times, then returned with its reason. Raises
-        ``TeacherUnavailable`` or ``BudgetExhausted`` after answers under way have arrived and are kept.
+    def stream(self, requests: Iterable[TeacherRequest], read: Read, take: Callable[[Answer], None]) -> None:
+        """Hand every answer to ``take``, in the order of ``requests``, which are drawn as the work goes on.
+
+        ``read`` turns an answer into content or raises ``UnusableAnswer``. Such an answer is asked again up to
+        ``teacher.attempts`` times, then handed on with its faults. Raises ``TeacherUnavailable``,
+        ``TooManyUnusable`` or ``BudgetExhausted`` after answers under way have arrived and are kept.
         """
-        return asyncio.run(self._ask_all(requests, read))
-
-    async def _ask_all(
-        self, requests: Sequence[TeacherRequest], read: Callable[[TeacherRequest, str], Any]
-    ) -> list[Answer]:
-        ids = [request_id(request, self._teacher_id, self._task.spec.teacher) for request in requests]
-        known = self._ledger.calls(ids)
-        answers: dict[int, Answer] = {}
-        pending = iter(range(len(requests)))
-        client = ChatClient(self._task, self._url)
-        progress = _Progress(self._asset, len(requests))
-
-        async def work() -> None:
-            for place in pending:
-                if self._stop is not None:
-                    return
-                try:
-                    answers[place] = await self._one(
-                        client, requests[place], ids[place], known.get(ids[place], []), read
-                    )
-                except (TeacherUnavailable, BudgetExhausted) as error:
-                    # Others finish what they have in flight: it is paid for.
-                    self._stop = self._stop or error
-                    return
-                progress.show(len(answers), self.tally)
-
+        self._stop = None
         try:
-            await asyncio.gather(*(work() for _ in range(min(self._task.spec.teacher.concurrency, len(requests)))))
+            self._runner.run(self._stream(iter(requests), read, take))
         finally:
-            await client.close()
+            self._ledger.claims.release_all()
+
+    async def _stream(self, requests: Iterator[TeacherRequest], read: Read, take: Callable[[Answer], None]) -> None:
+        if self._spec.mode == "batch":
+            requests = await self._asker.send_batch(requests)
+        ordered = _Ordered(take, max(FEWEST_OPEN, 8 * self._spec.concurrency))
+        waiting: asyncio.Queue[_Item | None] = asyncio.Queue()
+        # More than may be in flight: a request that waits for its repeat must not keep another from its turn.
+        workers = [asyncio.create_task(self._work(waiting, read, ordered)) for _ in range(2 * self._spec.concurrency)]
+        try:
+            await self._feed(requests, read, ordered, waiting)
+        except asyncio.CancelledError:
+            for worker in workers:
+                worker.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - raised below, after what is in flight
+            self._fail(error)
+        for _ in workers:
+            waiting.put_nowait(None)
+        await asyncio.gather(*workers)
         if self._stop is not None:
             raise self._stop
-        return [answers[place] for place in range(len(requests))]
 
-    async def _one(
+    async def _feed(
         self,
-        client: ChatClient,
-        request: TeacherRequest,
-        key: str,
-        known: list[dict[str, Any]],
-        read: Callable[[TeacherRequest, str], Any],
-    ) -> Answer:
-        spec = self._task.spec.teacher
-        received = [call for call in known if call["response"] is not None]
-        attempt = max((call["attempt"] for call in known), default=-1)
-        self.tally.requests += 1
-        paid, used, reason, raw = False, 0, "no answer", ""
-        while used < max(spec.attempts, len(received)):
-            if used < len(received):
-                call = received[used]
-            else:
-                if not paid:
-                    self._note_use(request, key, from_ledger=False)
-                paid, attempt = True, attempt + 1
-                call = await self._send(client, request, key, attempt)
-                attempt = call["attempt"]
-            used, raw = used + 1, call["response"]
-            try:
-                if call["outcome"] == "refused":
-                    raise UnusableAnswer("the teacher refused")
-                content = read(request, raw)
-            except UnusableAnswer as error:
-                reason = str(error)
+        requests: Iterator[TeacherRequest],
+        read: Read,
+        ordered: "_Ordered",
+        waiting: "asyncio.Queue[_Item | None]",
+    ) -> None:
+        """Draw requests, hand on what the ledger answers, queue the rest; those asked elsewhere are waited for."""
+        elsewhere: list[_Item] = []
+        place = itertools.count()
+        more = True
+        while (more or elsewhere) and self._stop is None:
+            drawn: list[TeacherRequest] = []
+            # Whole lots only: one lookup for each answer would cost more than the answer.
+            room = ordered.most - ordered.open >= LOOKED_UP_AT_ONCE
+            while more and room and len(drawn) < LOOKED_UP_AT_ONCE:
+                request = next(requests, None)
+                if request is None:
+                    more = False
+                else:
+                    ordered.open += 1
+                    drawn.append(request)
+            self.tally.requests += len(drawn)
+            fresh = [_Item(next(place), request, self._asker.key(request), []) for request in drawn]
+            # Claimed before looked up: whoever held the claim has its answer in the ledger by then.
+            mine: list[_Item] = []
+            held: list[_Item] = []
+            for item in (*elsewhere, *fresh):
+                (mine if self._ledger.claims.take(item.key) else held).append(item)
+            elsewhere = held
+            if mine:
+                known = await asyncio.to_thread(self._ledger.calls, [item.key for item in mine])
+                for item in mine:
+                    item.known = known.get(item.key, [])
+                    answer = self._asker.recall(item.request, item.key, item.known, read)
+                    if answer is not None:
+                        self._done(item, answer, ordered)
+                    else:
+                        waiting.put_nowait(item)
+            if not drawn:
+                # Full, or only waiting for others: answers must come before there is more to do.
+                await ordered.moved(SECONDS_BETWEEN_LOOKS)
+        while ordered.open and self._stop is None:
+            await ordered.moved(SECONDS_BETWEEN_LOOKS)
+        if self._stop is None:
+            self._asker.conclude()
+
+    async def _work(self, waiting: "asyncio.Queue[_Item | None]", read: Read, ordered: "_Ordered") -> None:
+        while (item := await waiting.get()) is not None:
+            if self._stop is not None:
                 continue
-            return self._finish(Answer(request, key, content, None, raw, not paid))
-        self.tally.unusable += 1
-        return self._finish(Answer(request, key, None, reason, raw, not paid))
-
-    def _finish(self, answer: Answer) -> Answer:
-        if answer.from_ledger:
-            self.tally.from_ledger += 1
-            self._note_use(answer.request, answer.request_id, from_ledger=True)
-        return answer
-
-    async def _send(self, client: ChatClient, request: TeacherRequest, key: str, attempt: int) -> dict[str, Any]:
-        """One answered attempt, repeating those that fail in passing. Every attempt is journalled."""
-        client.connection()
-        for repeat in range(self._task.spec.teacher.retries + 1):
-            self._spend()
-            asked_at, began = time.time_ns() // 1_000_000, time.perf_counter()
             try:
-                reply = await client.ask(request, attempt)
-            except TryAgain as error:
-                self._journal(request, key, attempt, asked_at, began, None, str(error))
-                if repeat == self._task.spec.teacher.retries or self._stop is not None:
-                    raise TeacherUnavailable(
-                        f"the teacher did not answer after {repeat + 1} tries: {error}. Answers received so far are "
-                        "kept; run again to go on."
-                    ) from error
-                await asyncio.sleep(min(LONGEST_WAIT, error.wait if error.wait is not None else 0.5 * 2**repeat))
-                attempt += 1
-            else:
-                return self._journal(request, key, attempt, asked_at, began, reply, None)
-        raise AssertionError("the last repeat returns or raises")
+                answer = await self._asker.ask(item.request, item.key, item.known, read)
+                self._done(item, answer, ordered)
+            except Exception as error:  # noqa: BLE001 - the first ends the step, whatever it is
+                # Others finish what they have in flight: it is paid for.
+                self._fail(error)
 
-    def _spend(self) -> None:
-        budget = self._task.spec.budget
-        spent_by_unit = (("calls", self._calls_spent, budget.calls), ("tokens", self._tokens_spent, budget.tokens))
-        for unit, spent_so_far, most in spent_by_unit:
-            if most is not None and spent_so_far >= most:
-                raise BudgetExhausted(
-                    f"task {self._task.name}: its budget of {most} teacher {unit} is spent. Answers so far are "
-                    f"kept; raise budget.{unit} in its task.yaml to go on."
-                )
-        self._calls_spent += 1
-        self.tally.calls += 1
+    def _done(self, item: _Item, answer: Answer, ordered: "_Ordered") -> None:
+        self._ledger.claims.release(item.key)
+        ordered.put(item.place, answer)
+        self.tally.show(self._asker.in_flight)
 
-    def _journal(
-        self,
-        request: TeacherRequest,
-        key: str,
-        attempt: int,
-        asked_at: int,
-        began: float,
-        reply: Reply | None,
-        cause: str | None,
-    ) -> dict[str, Any]:
-        spec = self._task.spec.teacher
-        asked = {
-            "messages": [dict(message) for message in request.messages],
-            **sampling(spec),
-            "response_format": request.response_format,
-        }
-        row: dict[str, Any] = {
-            "request_id": key,
-            "sample": request.sample,
-            "attempt": attempt,
-            "teacher_id": self._teacher_id,
-            "model": spec.model,
-            "kind": request.kind,
-            "request": json.dumps(asked, ensure_ascii=False),
-            "response": reply.text if reply else None,
-            "finish_reason": reply.finish_reason if reply else None,
-            "outcome": "failed" if reply is None else "refused" if reply.refused else "answered",
-            "cause": cause,
-            "prompt_tokens": reply.prompt_tokens if reply else None,
-            "completion_tokens": reply.completion_tokens if reply else None,
-            "latency_seconds": time.perf_counter() - began,
-            "asked_at": asked_at,
-        }
-        self._ledger.append(CALLS, row)
-        self.tally.prompt_tokens += row["prompt_tokens"] or 0
-        self.tally.completion_tokens += row["completion_tokens"] or 0
-        self._tokens_spent += (row["prompt_tokens"] or 0) + (row["completion_tokens"] or 0)
-        return row
+    def _fail(self, error: Exception) -> None:
+        self._stop = self._stop or error
+        self._asker.stop()
 
-    def _note_use(self, request: TeacherRequest, key: str, from_ledger: bool) -> None:
-        use = {
-            **self._key.columns(),
-            "asset": self._asset,
-            "gold_id": request.gold_id,
-            "request_id": key,
-            "kind": request.kind,
-            "rows_requested": request.rows_requested,
-            "from_ledger": from_ledger,
-            "used_at": time.time_ns() // 1_000_000,
-        }
-        self._ledger.append(USES, use)
+
+class _Ordered:
+    """Hands answers on in the order of their places. ``open`` counts requests begun and not handed on."""
+
+    def __init__(self, take: Callable[[Answer], None], most: int) -> None:
+        self._take, self.most = take, most
+        self.open = self._next = 0
+        self._early: dict[int, Answer] = {}
+        self._moved = asyncio.Event()
+
+    def put(self, place: int, answer: Answer) -> None:
+        self._early[place] = answer
+        while self._next in self._early:
+            self._take(self._early.pop(self._next))
+            self._next += 1
+            self.open -= 1
+        self._moved.set()
+
+    async def moved(self, longest: float) -> None:
+        """Return when an answer came, or after ``longest`` seconds."""
+        self._moved.clear()
+        try:
+            await asyncio.wait_for(self._moved.wait(), longest)
+        except TimeoutError:
+            return
 
 
 @contextmanager
-def teacher_session(task: Task, warehouse: Warehouse, key: RoundKey, asset: str) -> Iterator[TeacherSession]:
-    """A session for one step; starts the embedded teacher if the task asks for it."""
-    with Ledger(warehouse) as ledger, endpoint(task) as url:
-        yield TeacherSession(task, key, asset, ledger, url, spent(warehouse, task.name))
+def teacher_session(
+    task: Task, warehouse: Warehouse, key: RoundKey, asset: str, run_id: str | None = None
+) -> Iterator[TeacherSession]:
+    """A session for one step; starts the embedded teacher if the task asks for it.
 
-
-class _Progress:
-    """A line now and then while answers come in."""
-
-    def __init__(self, asset: str, total: int) -> None:
-        self._asset, self._total, self._last = asset, total, time.monotonic()
-
-    def show(self, done: int, tally: Tally) -> None:
-        now = time.monotonic()
-        if done < self._total and now - self._last < SECONDS_BETWEEN_PROGRESS:
-            return
-        self._last = now
-        log.info(
-            "%s: %d of %d answers, %d from the ledger so far, %d tokens",
-            self._asset,
-            done,
-            self._total,
-            tally.from_ledger,
-            tally.prompt_tokens + tally.completion_tokens,
-        )
+    ``run_id`` names what ``budget.per_run`` is counted by.
+    """
+    with Ledger(warehouse) as ledger, endpoint(task) as url, asyncio.Runner() as runner:
+        asker = Asker(task, warehouse, key, asset, run_id, ledger, url)
+        try:
+            yield TeacherSession(task, ledger, asker, runner)
+        finally:
+            runner.run(asker.close())
+            asker.tally.close()
