@@ -16,8 +16,8 @@ import yaml
 
 from s3_assets.tasks.load import Task, load_task
 
-# What a script gives for one request: HTTP status, then message content or error text.
-Reply = tuple[int, str]
+# What a script gives for one request: HTTP status, then message content, error text or the error itself.
+Reply = tuple[int, str | dict[str, Any]]
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEMO_FOLDER = REPOSITORY / "data" / "tasks" / "film_reviews"
 
@@ -33,7 +33,10 @@ class ScriptedTeacher:
 
 
 @contextlib.contextmanager
-def scripted_teacher(script: Callable[[dict[str, Any], int], Reply]) -> Iterator[ScriptedTeacher]:
+def scripted_teacher(
+    script: Callable[[dict[str, Any], int], Reply], usage: dict[str, Any] | None = None
+) -> Iterator[ScriptedTeacher]:
+    """``usage`` is what every answer is billed, 7 tokens read and 5 written unless told."""
     teacher = ScriptedTeacher(script)
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,7 +48,7 @@ def scripted_teacher(script: Callable[[dict[str, Any], int], Reply]) -> Iterator
                 number = len(teacher.bodies)
                 teacher.bodies.append(body)
                 status, content = teacher.script(body, number)
-            self._send(status, _envelope(content) if status == 200 else {"error": {"message": content}})
+            self._send(status, _envelope(content, usage) if status == 200 else {"error": _error(content)})
 
         def _send(self, status: int, payload: dict[str, Any]) -> None:
             encoded = json.dumps(payload).encode()
@@ -111,12 +114,16 @@ def write_task(folder: Path, rows_csv: str | None = None, **keys: Any) -> Task:
     return load_task(place)
 
 
-def _envelope(content: str) -> dict[str, Any]:
+def _error(content: str | dict[str, Any]) -> dict[str, Any]:
+    return content if isinstance(content, dict) else {"message": content}
+
+
+def _envelope(content: str, usage: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "id": "chatcmpl-test",
         "object": "chat.completion",
         "created": 0,
         "model": "scripted",
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}],
-        "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
+        "usage": usage or {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
     }

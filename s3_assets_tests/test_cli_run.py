@@ -74,7 +74,7 @@ def test_a_failed_step_is_its_own_message_and_exit_code_1(command, tmp_path, tin
     write_task(tmp_path / "tasks", student=student, budget={"calls": 3})
     code, _, err = command("run", "small", "--rounds", "0")
     assert code == 1
-    assert "its budget of 3 teacher calls is spent" in err
+    assert "the budget of 3 teacher calls for the task is spent" in err
     assert "Traceback" not in err
     warehouse = Warehouse(tmp_path / "warehouse")
     assert len(ask(warehouse, "FROM teacher_calls")) == 3

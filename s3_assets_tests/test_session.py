@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -16,11 +17,13 @@ from s3_assets.prompting.contract import examples_schema, messages
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.load import TaskError
 from s3_assets.teacher.answer import Reading
+from s3_assets.teacher.attempts import NotInLedger
 from s3_assets.teacher.budget import BudgetExhausted
+from s3_assets.teacher.claims import Claims
 from s3_assets.teacher.ledger import CALLS, USES, Ledger, Spent, paid_by_round, spent
 from s3_assets.teacher.reply import TeacherUnavailable
 from s3_assets.teacher.request import TeacherRequest, request_id, teacher_id
-from s3_assets.teacher.session import teacher_session
+from s3_assets.teacher.session import FEWEST_OPEN, teacher_session
 from s3_assets_tests.fakes import REPOSITORY, obliging, scripted_teacher, write_task
 
 KEY = RoundKey("small", "default", 0, 0)
@@ -247,3 +250,129 @@ def test_journal_left_between_part_and_emptying_is_not_counted_twice(tmp_path):
         ask(task, warehouse, requests(task, 3))
     assert not left.exists()
     assert logged(warehouse, CALLS).height == 3
+
+
+def test_two_processes_that_ask_the_same_make_one_call(tmp_path):
+    root = tmp_path / "warehouse"
+
+    def script(body, number):
+        time.sleep(0.02)
+        return obliging(body, number)
+
+    with scripted_teacher(script) as teacher:
+        online(tmp_path, teacher.url, teacher={"concurrency": 4})
+        code = textwrap.dedent(f"""
+            from pathlib import Path
+            from s3_assets.store.parts import Warehouse
+            from s3_assets.tasks.load import load_task
+            from s3_assets_tests.test_session import ask, requests
+            task = load_task(Path({str(tmp_path / "small")!r}))
+            answers, tally = ask(task, Warehouse(Path({str(root)!r})), requests(task, 60))
+            assert all(answer.content for answer in answers)
+            print(tally.calls)
+        """)
+        both = [
+            subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        calls = [int(process.communicate()[0]) for process in both]
+        assert [process.returncode for process in both] == [0, 0]
+        assert len(teacher.bodies) == 60
+    assert sum(calls) == 60
+    assert spent(Warehouse(root), {"task": "small"}).calls == 60
+
+
+def test_a_request_that_comes_twice_in_one_step_is_asked_once(tmp_path):
+    warehouse = Warehouse(tmp_path / "warehouse")
+    with scripted_teacher(obliging) as teacher:
+        task = online(tmp_path, teacher.url)
+        answers, tally = ask(task, warehouse, requests(task, 2) * 3)
+        assert len(teacher.bodies) == 2
+    assert [answer.content for answer in answers[:2]] * 3 == [answer.content for answer in answers]
+    assert tally.from_ledger == 4
+
+
+def test_a_claim_ends_with_its_process(tmp_path):
+    with Claims(tmp_path / "claims") as mine, Claims(tmp_path / "claims") as other:
+        assert mine.take("r_00ff")
+        assert not mine.take("r_00ff")
+        assert not other.take("r_00ff")
+        assert other.take("r_00fe")
+        mine.release("r_00ff")
+        assert other.take("r_00ff")
+    with Claims(tmp_path / "claims") as next_one:
+        assert next_one.take("r_00ff")
+
+
+def test_answers_come_in_the_order_of_requests_which_are_drawn_as_the_work_goes_on(tmp_path):
+    """Neither requests nor answers pile up: at most a window of them is open."""
+    drawn, taken, widest = 0, [], 0
+    warehouse = Warehouse(tmp_path / "warehouse")
+
+    def script(body, number):
+        # The first is the last to be answered.
+        time.sleep(0.3 if number == 0 else 0)
+        return obliging(body, number)
+
+    with scripted_teacher(script) as teacher:
+        task = online(tmp_path, teacher.url, teacher={"structured": "json_schema"})
+
+        def drawing():
+            nonlocal drawn, widest
+            for request in requests(task, 1500):
+                drawn += 1
+                widest = max(widest, drawn - len(taken))
+                yield replace(request, rows_requested=1)
+
+        with teacher_session(task, warehouse, KEY, "seed_set") as session:
+            session.stream(drawing(), read_answer, lambda answer: taken.append(answer.request.messages))
+    assert taken == [request.messages for request in requests(task, 1500)]
+    assert widest <= FEWEST_OPEN + 1
+
+
+def test_an_error_while_reading_ends_the_step_and_loses_nothing(tmp_path):
+    warehouse = Warehouse(tmp_path / "warehouse")
+
+    def bug(answer):
+        raise KeyError("bug")
+
+    with scripted_teacher(obliging) as teacher:
+        task = online(tmp_path, teacher.url, teacher={"concurrency": 2})
+        with teacher_session(task, warehouse, KEY, "seed_set") as session, pytest.raises(KeyError, match="bug"):
+            session.stream(requests(task, 50), read_answer, bug)
+        asked = len(teacher.bodies)
+    assert asked < 10
+    assert logged(warehouse, CALLS).height == asked
+
+
+def test_replay_answers_from_the_ledger_alone(tmp_path, monkeypatch):
+    warehouse = Warehouse(tmp_path / "warehouse")
+    with scripted_teacher(lambda body, number: obliging(body, number) if number else (400, "no")) as teacher:
+        task = online(tmp_path, teacher.url, teacher={"concurrency": 1})
+        first, _ = ask(task, warehouse, requests(task, 3))
+    # The endpoint is gone.
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    replayed = online(tmp_path, teacher.url, teacher={"concurrency": 1, "mode": "replay"})
+    again, tally = ask(replayed, warehouse, requests(replayed, 3))
+    assert [answer.content for answer in again] == [answer.content for answer in first]
+    # What was given up then is given up again, for the same reason.
+    assert again[0].faults[0].reason == first[0].faults[0].reason
+    assert tally.calls == 0
+    with pytest.raises(NotInLedger, match="ledger import"):
+        ask(replayed, warehouse, requests(replayed, 3, sample=1))
+
+
+def test_replay_is_a_mode_and_says_so(tmp_path):
+    with pytest.raises(TaskError, match="mode: replay"):
+        write_task(tmp_path, teacher="replay")
+
+
+def test_journals_of_an_older_version_are_read(tmp_path):
+    """Rows that lack columns added since."""
+    warehouse = Warehouse(tmp_path / "warehouse")
+    warehouse.journal_folder.mkdir(parents=True)
+    old = {"request_id": "r_0a", "attempt": 0, "response": "x", "outcome": "answered", "asked_at": 1}
+    (warehouse.journal_folder / "0-dead.jsonl").write_text(json.dumps({"table": CALLS, "row": old}) + "\n")
+    with Ledger(warehouse) as ledger:
+        assert ledger.calls(["r_0a"])["r_0a"][0]["response"] == "x"
+    assert logged(warehouse, CALLS)["cost"].to_list() == [None]

@@ -224,15 +224,19 @@ def loop_of_two_rounds(warehouse: Warehouse) -> None:
         warehouse,
         "teacher_calls",
         call | {"attempt": 0, "outcome": "failed"},
-        call | {"attempt": 1, "outcome": "answered", "response": "[]", "prompt_tokens": 7, "completion_tokens": 5},
-        call | {"request_id": "r1", "attempt": 0, "outcome": "answered", "prompt_tokens": 100},
+        call
+        | {"attempt": 1, "outcome": "answered", "response": "[]", "prompt_tokens": 7, "completion_tokens": 5}
+        | {"cost": 0.25},
     )
+    # Paid for by another arm, used by this one.
+    paid = {"request_id": "r1", "attempt": 0, "outcome": "answered", "response": "[]", "prompt_tokens": 100}
+    put(warehouse, "teacher_calls", call | paid, key=RoundKey(KEY.task, "other", 0, 0))
 
 
 def test_rounds(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
     loop_of_two_rounds(warehouse)
     nothing: dict[str, Any] = dict.fromkeys(("extrapolated_rows", "rejected_rows", "select_accuracy"))
-    unasked = dict.fromkeys(("rows_requested", "label_questions", "teacher_budget", "paid_requests"), 0)
+    unasked = dict.fromkeys(("rows_requested", "label_questions", "teacher_budget", "paid_requests", "calls", "cost"), 0)
     assert records(con, "SELECT * FROM rounds ORDER BY round") == [
         {
             **KEY.columns(),
@@ -247,8 +251,10 @@ def test_rounds(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
             "label_questions": 1,
             "teacher_budget": 5,
             "paid_requests": 1,
+            "calls": 2,
             "prompt_tokens": 7,
             "completion_tokens": 5,
+            "cost": 0.25,
         },
         {
             **KEY.at(1).columns(),

@@ -41,7 +41,7 @@ def _rounds() -> View:
 ), used AS (
   SELECT
     {keys}, asset, request_id, gold_id,
-    any_value(kind) AS kind, max(rows_requested) AS rows_requested, bool_or(NOT from_ledger) AS paid
+    any_value(kind) AS kind, max(rows_requested) AS rows_requested
   FROM teacher_uses
   GROUP BY {keys}, asset, request_id, gold_id
 ), asked AS (
@@ -51,17 +51,17 @@ def _rounds() -> View:
     count(*) FILTER (kind = 'label') AS label_questions
   FROM used
   GROUP BY ALL
-), billed AS (
-  SELECT request_id, sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens
-  FROM teacher_calls
-  GROUP BY ALL
 ), paid AS (
   SELECT
     {keys},
-    count(*) AS paid_requests,
+    count(DISTINCT request_id) AS paid_requests,
+    count(*) AS calls,
     sum(prompt_tokens)::BIGINT AS prompt_tokens,
-    sum(completion_tokens)::BIGINT AS completion_tokens
-  FROM (SELECT DISTINCT {keys}, request_id FROM used WHERE paid) LEFT JOIN billed USING (request_id)
+    sum(completion_tokens)::BIGINT AS completion_tokens,
+    -- An answer without a known price makes the sum unknown; an attempt that brought none was not billed.
+    CASE WHEN bool_or(cost IS NULL AND response IS NOT NULL) THEN NULL ELSE coalesce(sum(cost), 0) END AS cost
+  FROM teacher_calls
+  WHERE task IS NOT NULL
   GROUP BY ALL
 )
 SELECT
@@ -74,8 +74,10 @@ SELECT
   coalesce(label_questions, 0) AS label_questions,
   coalesce(rows_requested, 0) + coalesce(label_questions, 0) AS teacher_budget,
   coalesce(paid_requests, 0) AS paid_requests,
+  coalesce(calls, 0) AS calls,
   coalesce(prompt_tokens, 0) AS prompt_tokens,
-  coalesce(completion_tokens, 0) AS completion_tokens
+  coalesce(completion_tokens, 0) AS completion_tokens,
+  CASE WHEN calls IS NULL THEN 0 ELSE cost END AS cost
 FROM made
 {joins}
 LEFT JOIN trained_model USING ({keys})
@@ -96,9 +98,11 @@ LEFT JOIN paid USING ({keys})"""
             "rows_requested": "Examples asked for, whether paid or served from the ledger; a request counts once.",
             "label_questions": "Label questions asked, whether paid or served from the ledger.",
             "teacher_budget": "rows_requested plus label_questions.",
-            "paid_requests": "Requests answered by a call in this round, not from the ledger.",
+            "paid_requests": "Requests that this round's steps made calls for, not from the ledger.",
+            "calls": "Attempts paid for, failed and unusable ones too.",
             "prompt_tokens": "Tokens read for the paid requests, all attempts; 0 when the teacher does not say.",
             "completion_tokens": "Tokens written for the paid requests, all attempts; 0 when the teacher does not say.",
+            "cost": "US dollars paid for them; null when a price is not known.",
         },
         query,
     )
@@ -106,25 +110,26 @@ LEFT JOIN paid USING ({keys})"""
 
 def _funnel() -> View:
     keys = ", ".join(ROUND_KEYS)
-    query = f"""SELECT {keys}, asset, gate, count(*) AS rejected, 0::BIGINT AS accepted
+    query = f"""SELECT {keys}, asset, gate, stage, count(*) AS rejected, 0::BIGINT AS accepted
 FROM rejected
-GROUP BY {keys}, asset, gate
+GROUP BY {keys}, asset, gate, stage
 UNION ALL
-SELECT {keys}, 'extrapolated_set', 'accepted', 0, count(*)
+SELECT {keys}, 'extrapolated_set', 'accepted', 'row', 0, count(*)
 FROM extrapolated_set
 GROUP BY {keys}
 UNION ALL
-SELECT {keys}, 'seed_set', 'accepted', 0, count(*)
+SELECT {keys}, 'seed_set', 'accepted', 'row', 0, count(*)
 FROM seed_set
 WHERE origin = 'seed' AND first_round = round
 GROUP BY {keys}"""
     return View(
         "funnel",
-        "What became of the rows the teacher returned: one row per gate that refused some, one for the accepted.",
+        "What became of what the teacher returned: a row per fault or gate that refused some, one for the accepted.",
         {
             **_key_comments(),
             "asset": "Asset whose step asked: seed_set or extrapolated_set.",
-            "gate": "Gate that refused, answer for whole answers, or accepted for the rows that passed every gate.",
+            "gate": "Fault of answers, gate that refused rows, or accepted for the rows that passed every gate.",
+            "stage": "response: counts answers; row: counts rows.",
             "rejected": "Rows this gate refused; 0 in the accepted row.",
             "accepted": "Rows that passed every gate; 0 in the rows of the gates.",
         },

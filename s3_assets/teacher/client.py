@@ -49,7 +49,6 @@ class ChatClient:
         self._connection: openai.AsyncOpenAI | None = None
         self._http: httpx2.AsyncClient | None = None
         self._target: httpx2.URL | None = None
-        self._headers: dict[str, str] = {}
 
     def connection(self) -> "openai.AsyncOpenAI":
         """The ``openai`` client under it, made when first asked for: about 0.7 s that are no part of a latency."""
@@ -61,11 +60,11 @@ class ChatClient:
                 api_key=self._key, base_url=self._url, max_retries=0, http_client=self._http
             )
             said = {**self._connection.default_headers, **self._connection.auth_headers}
-            self._headers = {name: value for name, value in said.items() if isinstance(value, str)}
+            self._http.headers.update({name: value for name, value in said.items() if isinstance(value, str)})
             base = self._connection.base_url
             self._target = base.copy_with(path=f"{base.path.rstrip('/')}/chat/completions")
             if base.host.endswith(".azure.com"):
-                self._headers["api-key"] = self._key
+                self._http.headers["api-key"] = self._key
         return self._connection
 
     async def ask(self, request: TeacherRequest, body: str, attempt: int) -> Reply:
@@ -105,20 +104,22 @@ class ChatClient:
             raise TeacherUnavailable(f"the teacher at {self._url} answered {cause}; {self._hint(response.status_code)}")
 
     async def _post(self, body: bytes, sample: int) -> "httpx2.Response":
+        import aiohttp
         import httpx2
 
         self.connection()
         if self._http is None or self._target is None:
             raise RuntimeError("the connection was not made")
-        headers = self._headers
-        if self._spec.backend == "embedded":
-            # The embedded teacher draws by this number, so that a resumed run is answered like an uninterrupted one.
-            headers = {**headers, "x-s3-sample": str(sample)}
+        # The embedded teacher draws by this number, so that a resumed run is answered like an uninterrupted one.
+        headers = {"x-s3-sample": str(sample)} if self._spec.backend == "embedded" else None
         try:
             # Not through the openai client's own methods: those cost 1.2 to 4.5 ms a call where this takes 0.8.
             return await self._http.post(self._target, content=body, headers=headers)
-        except httpx2.ConnectError as error:
-            raise TryAgain(f"no connection to {self._url}: {self._clean(str(error))}") from error
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            # The transport calls every lost connection a connect timeout; its cause tells those never made.
+            never_made = isinstance(error.__cause__, aiohttp.ClientConnectorError)
+            what = f"no connection to {self._url}" if never_made else "connection lost"
+            raise TryAgain(f"{what}: {self._clean(str(error))}", sent=not never_made) from error
         except httpx2.TimeoutException as error:
             raise TryAgain(f"no answer within {self._spec.timeout_seconds:g} s", sent=True) from error
         except httpx2.HTTPError as error:
