@@ -8,6 +8,7 @@ form of a request the endpoint accepts. Does not belong here: repeats, budgets, 
 import asyncio
 import json
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from s3_assets.tasks.spec import TeacherSpec
@@ -55,7 +56,11 @@ class ChatClient:
         import openai
 
         if self._connection is None:
-            self._http = openai.DefaultAioHttpClient(timeout=self._spec.timeout_seconds)
+            # Without TLS nothing is verified, and reading the certificates takes 0.2 s; then no redirect is followed.
+            secure = self._url.startswith("https:")
+            self._http = openai.DefaultAioHttpClient(
+                timeout=self._spec.timeout_seconds, verify=secure, follow_redirects=secure
+            )
             self._connection = openai.AsyncOpenAI(
                 api_key=self._key, base_url=self._url, max_retries=0, http_client=self._http
             )
@@ -69,12 +74,14 @@ class ChatClient:
 
     async def ask(self, request: TeacherRequest, body: str, attempt: int) -> Reply:
         """One attempt; see ``Backend``. Until the form is found, one request at a time looks for it."""
-        if self._found.is_set():
-            return await self._ask(request, body, attempt)
-        async with self._finding:
-            reply = await self._ask(request, body, attempt)
-        self._found.set()
-        return reply
+        if not self._found.is_set():
+            async with self._finding:
+                # Whoever had to wait for the first finds the form known.
+                if not self._found.is_set():
+                    reply = await self._ask(request, body, attempt)
+                    self._found.set()
+                    return reply
+        return await self._ask(request, body, attempt)
 
     async def close(self) -> None:
         """Close connections."""
@@ -127,22 +134,10 @@ class ChatClient:
 
     def _reply(self, response: "httpx2.Response", dialect: Dialect) -> Reply:
         try:
-            done = json.loads(response.content)
-            choice = done["choices"][0]
-            message, usage = choice["message"], done.get("usage") or {}
-            content, refusal = message.get("content"), message.get("refusal")
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            reply = read_completion(json.loads(response.content), dialect)
+        except ValueError as error:
             raise TryAgain(f"HTTP 200 without a chat completion: {self._clean(response.text)}", sent=True) from error
-        return Reply(
-            text=_text(content) or refusal or "",
-            refused=bool(refusal) or choice.get("finish_reason") == "content_filter",
-            finish_reason=choice.get("finish_reason"),
-            prompt_tokens=usage.get("prompt_tokens"),
-            completion_tokens=usage.get("completion_tokens"),
-            cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
-            dialect=str(dialect),
-            pause=asked_pause(response.headers),
-        )
+        return replace(reply, pause=asked_pause(response.headers))
 
     def _cause(self, response: "httpx2.Response") -> tuple[str, str | None]:
         """Status and message of an error, and its code."""
@@ -169,6 +164,25 @@ class ChatClient:
             404: f"check teacher.base_url and that the endpoint serves model {self._spec.model!r}",
         }
         return hints.get(status, "the request was not accepted")
+
+
+def read_completion(done: Any, dialect: Dialect) -> Reply:
+    """The reply in a chat completion, which was asked for in ``dialect``; ``ValueError`` when ``done`` is none."""
+    try:
+        choice = done["choices"][0]
+        message, usage = choice["message"], done.get("usage") or {}
+        content, refusal = message.get("content"), message.get("refusal")
+        return Reply(
+            text=_text(content) or refusal or "",
+            refused=bool(refusal) or choice.get("finish_reason") == "content_filter",
+            finish_reason=choice.get("finish_reason"),
+            prompt_tokens=usage.get("prompt_tokens"),
+            completion_tokens=usage.get("completion_tokens"),
+            cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
+            dialect=str(dialect),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError("not a chat completion") from error
 
 
 def _text(content: Any) -> str | None:

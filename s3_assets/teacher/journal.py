@@ -5,6 +5,7 @@ the rows mean and where they go (``ledger.py``).
 """
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -13,7 +14,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from typing import Any
 ROWS_PER_CUT = 1000
 
 Row = tuple[str, dict[str, Any]]
+_Waiter = tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]
 
 
 class Journal:
@@ -32,8 +33,9 @@ class Journal:
     def __init__(self, folder: Path, cut: Callable[[list[Row]], None]) -> None:
         self._cut = cut
         self._uncut: list[Row] = []
+        self._failed: Exception | None = None
         self._guard = threading.Lock()
-        self._arrived: queue.SimpleQueue[tuple[Row, Future[None]] | None] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[tuple[Row, _Waiter | None] | None] = queue.SimpleQueue()
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
         self._file = self.path.open("x", encoding="utf-8")
@@ -41,15 +43,16 @@ class Journal:
         self._thread = threading.Thread(target=self._write_all, name="ledger-journal", daemon=True)
         self._thread.start()
 
-    def append(self, name: str, row: dict[str, Any]) -> Future[None]:
-        """Add a row of table ``name``. The result is there once the row is on disk."""
-        done: Future[None] = Future()
-        self._arrived.put(((name, row), done))
-        return done
+    def append(self, name: str, row: dict[str, Any]) -> None:
+        """Add a row of table ``name``; on disk with the next that is waited for, or when the journal is closed."""
+        self._arrived.put(((name, row), None))
 
     async def keep(self, name: str, row: dict[str, Any]) -> None:
         """Add a row; on disk when this returns."""
-        await asyncio.wrap_future(self.append(name, row))
+        loop = asyncio.get_running_loop()
+        kept: asyncio.Future[None] = loop.create_future()
+        self._arrived.put(((name, row), (loop, kept)))
+        await kept
 
     def rows(self) -> list[Row]:
         """Rows on disk that are in no part yet."""
@@ -60,6 +63,8 @@ class Journal:
         """Write what has come, cut it, and remove the file."""
         self._arrived.put(None)
         self._thread.join()
+        if self._failed is not None:
+            raise self._failed
         self._cut_all()
         self.path.unlink()
         self._file.close()
@@ -71,14 +76,12 @@ class Journal:
             while not self._arrived.empty():
                 arrived.append(self._arrived.get())
             written = [one for one in arrived if one is not None]
+            error: Exception | None = None
             try:
                 self._write([row for row, _ in written])
-            except Exception as error:  # noqa: BLE001 - whoever waits for the row must hear of it, whatever it is
-                for _, done in written:
-                    done.set_exception(error)
-            else:
-                for _, done in written:
-                    done.set_result(None)
+            except Exception as failure:  # noqa: BLE001 - whoever waits for the row must hear of it, whatever it is
+                error = self._failed = failure
+            _tell([waiter for _, waiter in written if waiter is not None], error)
             if None in arrived:
                 return
 
@@ -99,6 +102,25 @@ class Journal:
             self._uncut = []
         os.ftruncate(self._file.fileno(), 0)
         self._file.seek(0)
+
+
+def _tell(waiters: list[_Waiter], error: Exception | None) -> None:
+    """Wake those whose rows are written, one event loop after the other: a wake-up for each row would cost more."""
+    for loop in {loop for loop, _ in waiters}:
+        waiting = [kept for its, kept in waiters if its is loop]
+        # A loop that was ended by an interrupt has nobody waiting.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, waiting, error)
+
+
+def _settle(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
+    for kept in waiting:
+        if kept.done():
+            continue
+        if error is None:
+            kept.set_result(None)
+        else:
+            kept.set_exception(error)
 
 
 def read_rows(path: Path) -> list[Row]:
