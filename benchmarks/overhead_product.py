@@ -16,7 +16,7 @@ from s3_assets.definitions import defs
 from s3_assets.student import train
 from s3_assets.student.model import Student
 from s3_assets.teacher.client import ChatClient
-from s3_assets.teacher.ledger import Ledger
+from s3_assets.teacher.journal import Journal
 
 __all__ = ["defs"]
 
@@ -56,4 +56,4 @@ def _timed_async(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
 train.train_student = _timed("training", train.train_student)
 Student.predict = _timed("training", Student.predict)  # type: ignore[method-assign]
 ChatClient.ask = _timed_async("teacher", ChatClient.ask)  # type: ignore[method-assign]
-Ledger.append = _timed("ledger", Ledger.append)  # type: ignore[method-assign]
+Journal._write = _timed("ledger", Journal._write)  # type: ignore[method-assign]

@@ -1,13 +1,16 @@
 """The wire: forms of request, what an endpoint's refusals mean, what never leaves the process."""
 
+import asyncio
 import json
 import logging
+import time
 
 import polars as pl
 import pytest
 
 from s3_assets.store.parts import Warehouse
 from s3_assets.teacher.attempts import TooManyUnusable
+from s3_assets.teacher.client import ChatClient
 from s3_assets.teacher.dialect import Dialect, with_schema
 from s3_assets.teacher.ledger import CALLS
 from s3_assets.teacher.reply import TeacherUnavailable
@@ -183,8 +186,6 @@ def test_extra_parameters_are_sent_and_are_part_of_the_key(tmp_path):
 
 
 def test_timeouts_are_repeated_and_their_cost_is_not_known(tmp_path):
-    import time
-
     def script(body, number):
         if number == 0:
             time.sleep(1.0)
@@ -198,3 +199,28 @@ def test_timeouts_are_repeated_and_their_cost_is_not_known(tmp_path):
     calls = logged(warehouse, CALLS).sort("attempt")
     assert calls["cause"][0] == "no answer within 0.5 s"
     assert calls.filter(pl.col("outcome") == "answered").height == 1
+
+
+def test_once_the_form_is_found_nobody_waits_for_another(tmp_path, monkeypatch):
+    """Those that waited for the first go on together, not one after the other."""
+    most = now = 0
+
+    async def slow(self, request, body, attempt):
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.02)
+        now -= 1
+        if not most_before:
+            most_before.append(most)
+
+    most_before: list[int] = []
+    monkeypatch.setattr(ChatClient, "_ask", slow)
+    client = ChatClient(online(tmp_path, "http://127.0.0.1:9/v1").spec.teacher, "http://127.0.0.1:9/v1", "none")
+
+    async def all_at_once():
+        await asyncio.gather(*(client.ask(None, "", 0) for _ in range(20)))
+
+    asyncio.run(all_at_once())
+    assert most_before == [1]
+    assert most == 19
