@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from s3_assets.generation.answers import read_answer
-from s3_assets.generation.estimate import estimate_extrapolation, estimate_seed
 from s3_assets.generation.extrapolate import error_wanted, write_extrapolated_set
 from s3_assets.generation.filling import Written
 from s3_assets.generation.gates import Gates, gold_texts
@@ -313,13 +312,3 @@ def test_own_seed_rows(tmp_path):
     pl.DataFrame({"text": ["one"], "label": ["fine"]}).write_parquet(tmp_path / "seed.parquet")
     with pytest.raises(TaskError, match=r"row 1: .*'fine'"):
         read_seed_rows(task)
-
-
-def test_estimate_counts_the_calls_that_are_made(tmp_path):
-    with scripted_teacher(obliging) as teacher:
-        task = write_task(tmp_path, teacher={"base_url": teacher.url})
-        gold = read_gold(task)
-        with session_for(task, tmp_path) as session:
-            write_seed_set(task, session, [], Gates(("text",), {}), Written())
-        assert estimate_seed(task, gold).calls == len(teacher.bodies)
-    assert estimate_extrapolation(task, gold).tokens > 50

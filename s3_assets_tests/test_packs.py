@@ -119,7 +119,9 @@ def test_extrapolated_rows_lead_to_their_error_and_to_the_raw_answer(loop):
                        qualify c.attempt = max(c.attempt) over (partition by x.request_id)""")
     assert len(rows) == loop.ask("select count(*) from extrapolated_set")[0][0]
     for text, item, request, response, gold_text in rows:
-        assert written(response)[item]["text"].strip() == text
+        # Of an answer that broke off, the text stands whole in what came.
+        whole = written(response)
+        assert whole[item]["text"].strip() == text if whole else json.dumps(text)[1:-1] in response
         assert json.dumps(gold_text, ensure_ascii=False) in json.loads(request)["messages"][-1]["content"]
 
 
@@ -128,10 +130,10 @@ def test_every_answer_is_accepted_rejected_or_a_failed_attempt(loop):
                         where kind = 'examples' order by request_id, attempt""")
     accepted = {*loop.ask("select request_id, item from seed_set where round = 0")}
     accepted |= {*loop.ask("select request_id, item from extrapolated_set")}
-    rejected = {*loop.ask("select request_id, item from rejected where gate <> 'answer'")}
+    rejected = {*loop.ask("select request_id, item from rejected where stage = 'row'")}
     assert not accepted & rejected
-    given_up = {key for (key,) in loop.ask("select request_id from rejected where gate = 'answer'")}
-    expected, cut, latest = set(), 0, {}
+    faults = dict(loop.ask("select gate, count(*) from rejected where stage = 'response' group by all"))
+    expected, cut, broken, latest = set(), 0, set(), {}
     for key, attempt, outcome, cause, response in calls:
         assert attempt == latest.get(key, -1) + 1
         latest[key] = attempt
@@ -140,13 +142,15 @@ def test_every_answer_is_accepted_rejected_or_a_failed_attempt(loop):
             assert cause.startswith(("HTTP 429: ", "HTTP 500: "))
             continue
         examples = written(response)
-        cut += examples is None
+        if examples is None:
+            cut += 1
+            broken.add(key)
         expected |= {(key, item) for item in range(len(examples or []))}
-    assert expected == accepted | rejected
+    # Of answers that broke off, whole items are used too.
+    assert expected <= accepted | rejected
+    assert {key for key, _ in (accepted | rejected) - expected} <= broken
+    assert faults == {"cut_off": cut}
     assert cut > 5
-    # A cut answer was asked for again, unless that happened as often as it may.
-    unread = {key for key, *_, response in calls if response} - {key for key, _ in expected}
-    assert unread == given_up
 
 
 def test_the_ledger_counts_what_the_teacher_counted(loop):

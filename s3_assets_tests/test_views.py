@@ -236,7 +236,9 @@ def loop_of_two_rounds(warehouse: Warehouse) -> None:
 def test_rounds(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
     loop_of_two_rounds(warehouse)
     nothing: dict[str, Any] = dict.fromkeys(("extrapolated_rows", "rejected_rows", "select_accuracy"))
-    unasked = dict.fromkeys(("rows_requested", "label_questions", "teacher_budget", "paid_requests", "calls", "cost"), 0)
+    unasked = dict.fromkeys(
+        ("rows_requested", "label_questions", "teacher_budget", "paid_requests", "calls", "cost"), 0
+    )
     assert records(con, "SELECT * FROM rounds ORDER BY round") == [
         {
             **KEY.columns(),
