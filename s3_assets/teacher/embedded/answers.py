@@ -58,7 +58,9 @@ class EmbeddedTeacher:
             )
         facts = read_facts(body)
         self._refuse_pairs(facts, schema)
-        content = json.dumps(body, sort_keys=True, ensure_ascii=False)
+        # How long an answer may be does not change what it says.
+        said = {name: value for name, value in body.items() if name != "max_tokens"}
+        content = json.dumps(said, sort_keys=True, ensure_ascii=False)
         digest = hashlib.blake2b(f"{draw}\n{content}".encode(), digest_size=8).digest()
         return json.dumps(self.kinds[kind](facts, random.Random(digest)), ensure_ascii=False)
 
