@@ -200,7 +200,7 @@ _TABLES = (
     ),
     Table(
         "teacher_calls",
-        "Ledger: one row per attempt to get an answer from a teacher, and the step that paid for it. Never asked twice.",
+        "Ledger: one row per attempt to get an answer from a teacher, and the step that paid for it.",
         (),
         (
             Column(

@@ -1,8 +1,8 @@
 """One request from key to answer: what the ledger knows of it, attempts within bounds, every attempt recorded.
 
-Belongs here: repeats of failed attempts, asking again after unusable answers, reserving and settling, rows of the
-ledger. Does not belong here: many requests at once (``session.py``), limits of speed and money themselves
-(``limits.py``, ``budget.py``), the wire (``client.py``).
+Belongs here: repeats of failed attempts, asking again after unusable answers, reserving and settling. Does not belong
+here: many requests at once (``session.py``), limits of speed and money themselves (``limits.py``, ``budget.py``), rows
+of the ledger (``records.py``), the wire (``client.py``).
 """
 
 import asyncio
@@ -13,21 +13,19 @@ from typing import Any
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.load import Task
 from s3_assets.teacher.answer import Answer, Fault, Read, Received, UnusableAnswer
-from s3_assets.teacher.budget import Amounts, Budget, limits_of
+from s3_assets.teacher.budget import Amounts, open_budget
 from s3_assets.teacher.client import ChatClient
 from s3_assets.teacher.endpoint import api_key
-from s3_assets.teacher.ledger import CALLS, USES, Ledger, spent
+from s3_assets.teacher.ledger import CALLS, USES, Ledger
 from s3_assets.teacher.limits import Pace
 from s3_assets.teacher.money import price_of
 from s3_assets.teacher.progress import Tally
-from s3_assets.teacher.reply import Backend, NotAccepted, Reply, TeacherUnavailable, TryAgain
-from s3_assets.teacher.request import TeacherRequest, request_body, request_id, teacher_id
+from s3_assets.teacher.records import Records
+from s3_assets.teacher.reply import Backend, NotAccepted, TeacherUnavailable, TryAgain
+from s3_assets.teacher.request import TeacherRequest, request_body
 
 # Seconds before the first repeat, doubled for each further one.
 SHORTEST_WAIT, LONGEST_WAIT = 0.25, 60.0
-
-# A reservation takes one token for every so many bytes of a prompt: more than tokenizers make of text in any script.
-BYTES_PER_TOKEN = 2
 
 # Share of unusable requests is judged from this many on.
 FEWEST_TO_JUDGE = 20
@@ -49,19 +47,15 @@ class Asker:
     def __init__(
         self, task: Task, warehouse: Warehouse, key: RoundKey, asset: str, run_id: str | None, ledger: Ledger, url: str
     ) -> None:
-        self._task, self._spec, self._ledger, self._url = task, task.spec.teacher, ledger, url
-        self._step = {**key.columns(), "asset": asset}
-        self._run_id = run_id
-        self._teacher_id = teacher_id(task, url)
-        self._price = price_of(task, url)
-        before = {"task": spent(warehouse, {"task": key.task}), "round": spent(warehouse, key.columns())}
-        if run_id is not None:
-            before["run"] = spent(warehouse, {"task": key.task, "run_id": run_id})
-        self._budget = Budget(task.name, limits_of(task, self._price, before))
-        self._pace = Pace(self._spec.concurrency, self._spec.requests_per_minute, self._spec.tokens_per_minute)
+        self.task, self.spec, self.ledger, self.url = task, task.spec.teacher, ledger, url
+        price = price_of(task, url)
+        self.records = Records(task, key, asset, run_id, url, price)
+        self.budget = open_budget(task, price, warehouse, key, run_id)
+        self._pace = Pace(self.spec.concurrency, self.spec.requests_per_minute, self.spec.tokens_per_minute)
         self._backend: Backend | None = None
         self._stopping = asyncio.Event()
         self._last_faults: list[Fault] = []
+        self._paid_in_batch: set[str] = set()
         self.tally = Tally(asset)
 
     @property
@@ -78,35 +72,28 @@ class Asker:
         if self._backend is not None:
             await self._backend.close()
 
-    def key(self, request: TeacherRequest) -> str:
-        """The request's key in the ledger."""
-        return request_id(request, self._teacher_id, self._spec)
-
     def recall(self, request: TeacherRequest, key: str, known: list[dict[str, Any]], read: Read) -> Answer | None:
         """The answer as far as the ledger has it; None when the teacher must be asked."""
         content, faults, enough = self._read_known(request, known, read)
         if content is None and not enough:
-            if self._spec.mode != "replay":
+            if self.spec.mode != "replay":
                 return None
             if not known:
-                raise NotInLedger(
-                    f"task {self._task.name}: mode is replay, and the ledger has no answer to a request of "
-                    f"{self._step['asset']} in round {self._step['round']} ({key}, label {request.label!r}). Import the "
-                    "ledger of the run to replay (`s3-assets ledger import FILE`), or set teacher.mode: live"
-                )
+                raise NotInLedger(self._absent(request, key))
             # The run to replay gave the request up here.
             faults = [*faults, Fault(NO_ANSWER, known[-1]["cause"] or "no answer", None)]
-        self._note_use(request, key, from_ledger=True)
-        self.tally.from_ledger += 1
-        return self._finish(request, key, content, faults, from_ledger=True)
+        before = key not in self._paid_in_batch
+        self.ledger.journal.append(USES, self.records.use(request, key, from_ledger=before))
+        self.tally.from_ledger += before
+        return self._finish(request, key, content, faults, from_ledger=before)
 
     async def ask(self, request: TeacherRequest, key: str, known: list[dict[str, Any]], read: Read) -> Answer:
-        """Ask until an answer can be read or ``teacher.attempts`` are spent. Answers are on disk before they are read."""
+        """Ask until an answer can be read or ``teacher.attempts`` are spent. An answer is on disk before it is read."""
         _, faults, _ = self._read_known(request, known, read)
         answered = sum(call["response"] is not None for call in known)
         number = max((call["attempt"] for call in known), default=-1) + 1
-        self._note_use(request, key, from_ledger=False)
-        body = request_body(request, self._spec)
+        self.ledger.journal.append(USES, self.records.use(request, key, from_ledger=False))
+        body = request_body(request, self.spec)
         content = None
         while content is None and answered < self._most_attempts():
             try:
@@ -129,12 +116,20 @@ class Asker:
         from s3_assets.teacher.batch import answer_in_batches
 
         listed = list(requests)
-        await answer_in_batches(self, listed)
+        self._paid_in_batch |= await answer_in_batches(self, listed)
         return iter(listed)
+
+    def _absent(self, request: TeacherRequest, key: str) -> str:
+        asset, round_ = self.records.step["asset"], self.records.step["round"]
+        return (
+            f"task {self.task.name}: mode is replay, and the ledger has no answer to a request of {asset} in round "
+            f"{round_} ({key}, label {request.label!r}). Import the ledger of the run to replay (`s3-assets ledger "
+            "import FILE`), or set teacher.mode: live"
+        )
 
     def _most_attempts(self) -> int:
         # Without randomness the same question gets the same answer.
-        return 1 if self._spec.temperature == 0 else self._spec.attempts
+        return 1 if self.spec.temperature == 0 else self.spec.attempts
 
     def _read_known(
         self, request: TeacherRequest, known: list[dict[str, Any]], read: Read
@@ -154,7 +149,7 @@ class Asker:
     async def _send(self, request: TeacherRequest, key: str, body: str, number: int) -> tuple[Received, int]:
         """One answered attempt and the number of the next, repeating those that fail in passing."""
         backend = self._connect()
-        most = self.most_of(body)
+        most = self.records.most(body)
         failures = refusals = 0
         while True:
             await self._begin(most)
@@ -172,11 +167,13 @@ class Asker:
                     # It may have been written and billed; nobody says how much.
                     actual = most
             finally:
-                row = self.row(request, key, body, number, asked_at, time.perf_counter() - began, reply, failure)
-                actual = self.actual(row) if reply is not None else actual
+                row = self.records.call(
+                    request, key, body, number, asked_at, time.perf_counter() - began, reply, failure
+                )
+                actual = self.records.actual(row) if reply is not None else actual
                 self._pace.end(actual.tokens - most.tokens)
-                self._budget.settle(most, actual)
-            await self._ledger.journal.keep(CALLS, row)
+                self.budget.settle(most, actual)
+            await self.ledger.journal.keep(CALLS, row)
             number += 1
             if reply is not None:
                 self._pace.answered(reply.pause)
@@ -186,20 +183,20 @@ class Asker:
             if not isinstance(failure, TryAgain):
                 raise failure if failure is not None else AssertionError("neither a reply nor a failure")
             refusals, failures = refusals + failure.refused, failures + (not failure.refused)
-            if failures > self._spec.retries:
+            if failures > self.spec.retries:
                 raise failure
             await self._back_off(failure, refusals + failures)
 
     async def _begin(self, most: Amounts) -> None:
         """Reserve the most an attempt can come to and wait for a turn; count the call."""
-        await self._budget.reserve(most)
+        await self.budget.reserve(most)
         try:
             await self._pace.begin(most.tokens)
             if self._stopping.is_set():
                 self._pace.end(-most.tokens)
                 raise TryAgain("the step is ending")
         except BaseException:
-            self._budget.settle(most, Amounts())
+            self.budget.settle(most, Amounts())
             raise
         self.tally.calls += 1
 
@@ -211,10 +208,10 @@ class Asker:
         shortest = SHORTEST_WAIT * 2.0 ** min(repeats, 16)
         wait = max(failure.wait or 0.0, min(LONGEST_WAIT, shortest))
         silent = self._pace.failed(wait, refused=failure.refused)
-        if max(silent, wait) >= self._spec.patience_seconds:
+        if max(silent, wait) >= self.spec.patience_seconds:
             said = f"asks to wait {wait:.0f} s" if wait > silent else f"has not answered for {silent:.0f} s"
             raise TeacherUnavailable(
-                f"the teacher at {self._url} {said}; teacher.patience_seconds is {self._spec.patience_seconds:g}. "
+                f"the teacher at {self.url} {said}; teacher.patience_seconds is {self.spec.patience_seconds:g}. "
                 f"Its last words: {failure}. Answers received so far are kept; run again to go on."
             ) from failure
         try:
@@ -222,74 +219,6 @@ class Asker:
         except TimeoutError:
             return
         raise failure
-
-    def most_of(self, body: str) -> Amounts:
-        """The most one attempt can come to."""
-        prompt, written = len(body.encode()) // BYTES_PER_TOKEN, self._spec.max_tokens
-        money = self._price.cost(prompt, written) if self._price else 0.0
-        return Amounts(1, prompt + written, money)
-
-    def actual(self, row: dict[str, Any]) -> Amounts:
-        """What an answered attempt came to; tokens are estimated where the endpoint does not say."""
-        prompt, written = row["prompt_tokens"], row["completion_tokens"]
-        if prompt is None or written is None:
-            prompt, written = len(row["request"]) // 4, len(row["response"]) // 4
-        return Amounts(1, prompt + written, row["cost"] or 0.0)
-
-    def row(
-        self,
-        request: TeacherRequest,
-        key: str,
-        body: str,
-        number: int,
-        asked_at: int,
-        took: float,
-        reply: Reply | None,
-        failure: Exception | None,
-        batch_id: str | None = None,
-    ) -> dict[str, Any]:
-        """A row of ``teacher_calls``; times in milliseconds."""
-        billed = reply is not None and reply.prompt_tokens is not None and reply.completion_tokens is not None
-        cost = None
-        if billed and self._price is not None and reply is not None:
-            cost = self._price.cost(reply.prompt_tokens or 0, reply.completion_tokens or 0, reply.cached_tokens or 0)
-            cost *= self._spec.batch_price_factor if batch_id else 1.0
-        return {
-            "request_id": key,
-            "sample": request.sample,
-            "attempt": number,
-            "teacher_id": self._teacher_id,
-            "model": self._spec.model,
-            "kind": request.kind,
-            "request": body,
-            "response": reply.text if reply else None,
-            "finish_reason": reply.finish_reason if reply else None,
-            "outcome": "failed" if reply is None else "refused" if reply.refused else "answered",
-            "cause": None if failure is None else str(failure),
-            "prompt_tokens": reply.prompt_tokens if reply else None,
-            "cached_tokens": reply.cached_tokens if reply else None,
-            "completion_tokens": reply.completion_tokens if reply else None,
-            "cost": cost,
-            "price_version": self._price.version if cost is not None and self._price else None,
-            "latency_seconds": took,
-            "dialect": reply.dialect if reply else None,
-            "batch_id": batch_id,
-            **self._step,
-            "run_id": self._run_id,
-            "asked_at": asked_at,
-        }
-
-    def _note_use(self, request: TeacherRequest, key: str, from_ledger: bool) -> None:
-        use = {
-            **self._step,
-            "gold_id": request.gold_id,
-            "request_id": key,
-            "kind": request.kind,
-            "rows_requested": request.rows_requested,
-            "from_ledger": from_ledger,
-            "used_at": time.time_ns() // 1_000_000,
-        }
-        self._ledger.journal.append(USES, use)
 
     def _finish(
         self, request: TeacherRequest, key: str, content: Any | None, faults: list[Fault], from_ledger: bool
@@ -303,7 +232,7 @@ class Asker:
 
     def _judge(self, faults: list[Fault]) -> None:
         done, unusable = self.tally.done, self.tally.unusable
-        if done < FEWEST_TO_JUDGE or unusable <= self._spec.most_unusable * done:
+        if done < FEWEST_TO_JUDGE or unusable <= self.spec.most_unusable * done:
             return
         self._give_up(faults)
 
@@ -317,19 +246,19 @@ class Asker:
         done, unusable = self.tally.done, self.tally.unusable
         last = faults[-1].reason if faults else "no answer"
         raise TooManyUnusable(
-            f"task {self._task.name}: {unusable} of {done} requests to the teacher brought nothing usable, more than "
-            f"teacher.most_unusable ({self._spec.most_unusable:g}) allows. The last: {last}. Answers so far are kept."
+            f"task {self.task.name}: {unusable} of {done} requests to the teacher brought nothing usable, more than "
+            f"teacher.most_unusable ({self.spec.most_unusable:g}) allows. The last: {last}. Answers so far are kept."
         )
 
     def _connect(self) -> Backend:
         if self._backend is None:
-            if self._spec.backend == "transformers":
+            if self.spec.backend == "transformers":
                 from s3_assets.teacher.local import LocalModel
 
-                self._backend = LocalModel(self._task)
+                self._backend = LocalModel(self.task)
             else:
-                known = self._ledger.dialect(self._teacher_id, self._spec.model)
-                client = ChatClient(self._spec, self._url, api_key(self._task, self._url), known)
+                known = self.ledger.dialect(self.records.teacher_id, self.spec.model)
+                client = ChatClient(self.spec, self.url, api_key(self.task, self.url), known)
                 client.connection()
                 self._backend = client
         return self._backend

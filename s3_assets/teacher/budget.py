@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.tasks.spec import LimitSpec
-from s3_assets.teacher.ledger import Spent
+from s3_assets.teacher.ledger import Spent, spent
 from s3_assets.teacher.money import Price
 
 _UNIT = {"calls": "calls", "tokens": "tokens", "money": "US dollars"}
@@ -97,6 +98,14 @@ class Budget:
             f"spent: {_shown(left)} left, the next call may take {_shown(needed)}. Answers so far are kept; raise "
             f"{limit.key} in its task.yaml to go on."
         )
+
+
+def open_budget(task: Task, price: Price | None, warehouse: Warehouse, key: RoundKey, run_id: str | None) -> Budget:
+    """The budget of one step, with what was paid before. ``run_id`` names what ``budget.per_run`` is counted by."""
+    before = {"task": spent(warehouse, {"task": key.task}), "round": spent(warehouse, key.columns())}
+    if run_id is not None:
+        before["run"] = spent(warehouse, {"task": key.task, "run_id": run_id})
+    return Budget(task.name, limits_of(task, price, before))
 
 
 def limits_of(task: Task, price: Price | None, spent: Mapping[str, Spent]) -> list[Limit]:

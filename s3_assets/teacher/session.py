@@ -110,7 +110,7 @@ class TeacherSession:
                     ordered.open += 1
                     drawn.append(request)
             self.tally.requests += len(drawn)
-            fresh = [_Item(next(place), request, self._asker.key(request), []) for request in drawn]
+            fresh = [_Item(next(place), request, self._asker.records.key(request), []) for request in drawn]
             # Claimed before looked up: whoever held the claim has its answer in the ledger by then.
             mine: list[_Item] = []
             held: list[_Item] = []
