@@ -24,7 +24,8 @@ def blocks(language: str, document: Path = README) -> list[str]:
 
 def command_lines() -> list[list[str]]:
     """Words of every line of the console blocks, environment settings left out."""
-    lines = [shlex.split(line, comments=True) for block in blocks("console") for line in block.splitlines()]
+    shown = [block for document in DOCUMENTS for block in blocks("console", document)]
+    lines = [shlex.split(line, comments=True) for block in shown for line in block.splitlines()]
     return [[word for word in line if not re.match(r"[A-Z0-9_]+=", word)] for line in lines if line]
 
 
@@ -32,6 +33,11 @@ def commands_of(program: str) -> list[list[str]]:
     found = [line[1:] for line in command_lines() if Path(line[0]).name == program]
     assert found, f"README shows no {program} command"
     return found
+
+
+def recipes() -> list[str]:
+    shown = [block for document in DOCUMENTS for block in blocks("sql", document)]
+    return [query for block in shown for query in block.split(";") if query.strip()]
 
 
 def test_make_targets_exist():
@@ -60,7 +66,7 @@ def test_scripts_exist():
         assert (REPOSITORY / script).is_file(), script
 
 
-@pytest.mark.parametrize("query", [query for block in blocks("sql") for query in block.split(";") if query.strip()])
+@pytest.mark.parametrize("query", recipes())
 def test_recipes_run_on_an_empty_warehouse(query, tmp_path):
     warehouse = Warehouse(tmp_path / "warehouse")
     build_catalog(warehouse)
