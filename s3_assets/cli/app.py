@@ -11,6 +11,8 @@ import typer
 from s3_assets.cli.catalog import catalog
 from s3_assets.cli.check import check
 from s3_assets.cli.demo import demo
+from s3_assets.cli.estimate import estimate
+from s3_assets.cli.ledger import ledger
 from s3_assets.cli.new_task import new_task
 from s3_assets.cli.reset import reset
 from s3_assets.cli.run import RunFailed, run
@@ -20,6 +22,7 @@ from s3_assets.leaving import leave_quickly
 from s3_assets.loop.state import NotReady
 from s3_assets.student.weights import WeightsError
 from s3_assets.tasks.load import TaskError
+from s3_assets.teacher.transfer import TransferError
 
 app = typer.Typer(
     help="Train small NLP models on data a large model writes, each round aimed at what the small one gets wrong.",
@@ -29,10 +32,12 @@ app = typer.Typer(
 )
 app.command("new-task")(new_task)
 app.command("check")(check)
+app.command("estimate")(estimate)
 app.command("run")(run)
 app.command("status")(status)
 app.command("sql")(sql)
 app.command("reset")(reset)
+app.add_typer(ledger, name="ledger")
 app.command("catalog")(catalog)
 app.command("demo")(demo)
 
@@ -45,6 +50,6 @@ def main() -> None:
     except RunFailed as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
-    except (TaskError, NotReady, WeightsError) as error:
+    except (TaskError, NotReady, WeightsError, TransferError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

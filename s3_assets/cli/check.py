@@ -6,12 +6,12 @@ import typer
 from rich.console import Console
 
 from s3_assets import settings
-from s3_assets.generation.estimate import estimate_extrapolation, estimate_seed
+from s3_assets.generation.estimate import SPENT, estimate_each_error, estimate_rounds
 from s3_assets.student.weights import resolve_weights
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import get_task
 from s3_assets.tasks.spec import SPLITS
-from s3_assets.teacher.client import base_url, check_teacher
+from s3_assets.teacher.endpoint import base_url, check_teacher
 
 
 def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
@@ -31,10 +31,15 @@ def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
     embedded = declared.spec.teacher.backend == "embedded"
     where = "embedded (a grammar without a model)" if embedded else base_url(declared)
     console.print(f"teacher: {where}, model {declared.spec.teacher.model}")
-    seed, each = estimate_seed(declared, gold), estimate_extrapolation(declared, gold)
-    console.print(f"seed set: {seed.calls} calls, about {seed.tokens} tokens")
+    warehouse = settings.warehouse()
+    (seed,) = estimate_rounds(declared, warehouse, 0, 0)
+    made = "; it is there already" if seed.ground == SPENT else ""
+    console.print(f"seed set: {seed.cost.calls:.0f} calls, about {seed.cost.tokens:.0f} tokens{made}")
+    each = estimate_each_error(declared, warehouse)
     console.print(
-        f"each error: {each.calls} call, about {each.tokens} tokens; at most {counts['steer']} errors a round"
+        f"each error: 1 call, about {each.tokens / each.calls:.0f} tokens, more where rows are refused; "
+        f"at most {counts['steer']} errors a round"
     )
+    console.print(f"whole rounds: `s3-assets estimate {declared.name}`")
     budget = declared.spec.budget
     console.print(f"budget: {budget.calls or 'no limit of'} calls, {budget.tokens or 'no limit of'} tokens")

@@ -1,59 +1,240 @@
-"""What a step would ask for, counted before anything is asked.
+"""What rounds would ask of the teacher, counted before anything is asked.
 
-Belongs here: calls and tokens from the prompts as they would be sent. Does not belong here: prices, budgets
-(``teacher/session.py``).
+Belongs here: doing a step with answers that are imagined, what rounds come to, comparing that with the budget. Does
+not belong here: how answers are expected to turn out (``rates.py``), prices (``teacher/money.py``).
 """
 
-from collections.abc import Sequence
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import polars as pl
 
-from s3_assets.generation.extrapolate import error_plan, error_wanted
-from s3_assets.generation.seed import rationale_requests, seed_plan, seed_wanted
-from s3_assets.tasks.load import Task
-from s3_assets.teacher.request import TeacherRequest
+from s3_assets.generation.extrapolate import error_wanted, write_extrapolated_set
+from s3_assets.generation.filling import Written
+from s3_assets.generation.gates import Gates, gold_texts, seen_texts
+from s3_assets.generation.imagined import Cost, Imagined, Known, without_warnings
+from s3_assets.generation.rates import measured_rates
+from s3_assets.generation.seed import write_seed_set
+from s3_assets.loop.fingerprints import ERROR_SET, EXTRAPOLATED_SET, SEED_SET, loop_key
+from s3_assets.loop.state import Board
+from s3_assets.store.parts import RoundKey, Warehouse
+from s3_assets.tasks.gold import read_gold
+from s3_assets.tasks.load import Task, TaskError
+from s3_assets.teacher.budget import limits_of
+from s3_assets.teacher.endpoint import base_url
+from s3_assets.teacher.ledger import CALLS, Ledger, Spent, scan, spent
+from s3_assets.teacher.money import price_of
+from s3_assets.teacher.session import TeacherSession
 
-# English text of most tokenizers; an estimate is all this is for.
-CHARACTERS_PER_TOKEN = 4
-TOKENS_PER_RATIONALE = 12
+# Before any training: the share of steering gold taken to be wrong.
+ASSUMED_ERRORS = 0.3
+
+# Chance decides which rows are accepted, so small steps are imagined more often.
+REQUESTS_TO_IMAGINE, MOST_RUNS = 1000, 20
+
+# Steering rows whose mean is taken for one error.
+ROWS_FOR_A_MEAN = 200
+
+# How much longer extrapolated rows are taken to be than their error, until it is known: teachers measured so far wrote
+# between as much and half as much again.
+LONGER = 1.05
+
+SPENT, OWN_ROWS, FIRST, REPLAY = "spent", "own rows", "before any error", "replay"
+
+# Characters of JSON around each field of a row, and around the row, with its share of what is around all.
+_AROUND_FIELD, _AROUND_ROW = 13, 6
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Calls, and tokens read and written together."""
+class RoundEstimate:
+    """What the rows that a round's seed set adds cost, or will.
 
-    calls: int
-    tokens: int
+    ``ground`` says what that rests on. ``from_ledger`` counts requests that are answered already and cost nothing.
+    """
 
+    round: int
+    cost: Cost
+    ground: str
+    from_ledger: int = 0
 
-def estimate_seed(task: Task, gold: pl.DataFrame) -> Estimate:
-    """The seed set of round 0, without what gates refuse and is asked again. Zero for a task with own seed rows."""
-    if task.spec.seed_rows is not None:
-        return Estimate(0, 0)
-    listing = rationale_requests(task) if task.spec.kind == "single" else []
-    stand_ins = {label: ["r" * CHARACTERS_PER_TOKEN * TOKENS_PER_RATIONALE] for label in task.spec.labels}
-    contexts = gold.filter(pl.col("split") == "steer")["text"].unique(maintain_order=True).to_list()
-    requests = seed_plan(task, stand_ins, contexts)(seed_wanted(task), 0)
-    written = len(listing) * task.spec.rationales.per_label * TOKENS_PER_RATIONALE
-    return Estimate(
-        len(listing) + len(requests), _read(listing) + _read(requests) + written + _rows(task, gold, requests)
-    )
+    @property
+    def asked_in(self) -> int:
+        """The round whose step asks, and whose budget pays: rows are extrapolated in the round before."""
+        return max(0, self.round - 1)
 
 
-def estimate_extrapolation(task: Task, gold: pl.DataFrame) -> Estimate:
-    """One error of mean length; the number of errors is known only after training."""
-    steer = gold.filter(pl.col("split") == "steer").with_columns(pl.col("label").alias("prediction"))
-    requests = error_plan(task, steer, 0)(error_wanted(task, steer, 0), 0)
-    tokens = _read(requests) + _rows(task, gold, requests)
-    return Estimate(1, round(tokens / len(requests)))
+def estimate_rounds(task: Task, warehouse: Warehouse, first: int, last: int) -> list[RoundEstimate]:
+    """What rounds ``first`` to ``last`` cost or will. Nothing is asked.
+
+    Errors are known where an error set is live. For later rounds there are taken to be as many as in the last known
+    one; before any training, ``ASSUMED_ERRORS`` of steering gold.
+    """
+    with _forecast(task, warehouse) as ahead:
+        return [ahead.round(round_) for round_ in range(first, last + 1)]
 
 
-def _read(requests: Sequence[TeacherRequest]) -> int:
-    return sum(len(message["content"]) for request in requests for message in request.messages) // CHARACTERS_PER_TOKEN
+def estimate_each_error(task: Task, warehouse: Warehouse) -> Cost:
+    """What extrapolating one error comes to, by the mean over steering gold."""
+    with _forecast(task, warehouse) as ahead:
+        return ahead.each_error()
 
 
-def _rows(task: Task, gold: pl.DataFrame, requests: Sequence[TeacherRequest]) -> int:
-    """Tokens written for the rows asked for, at gold's mean length, JSON punctuation included."""
-    length = sum(gold[name].str.len_chars().sum() / gold.height + 16 for name in task.spec.text_fields)
-    return round(sum(request.rows_requested for request in requests) * length / CHARACTERS_PER_TOKEN)
+def beyond_budget(task: Task, warehouse: Warehouse, rounds: Sequence[RoundEstimate]) -> list[str]:
+    """Each limit that the rounds still to be asked exceed, in words. Each limit is said once, for its first round."""
+    ahead = [one for one in rounds if one.ground != SPENT]
+    price = price_of(task, base_url(task))
+    before = {"task": spent(warehouse, {"task": task.name})}
+    said: dict[str, str] = {}
+    for asked_in in sorted({one.asked_in for one in ahead}):
+        asked = spent(warehouse, loop_key(task, asked_in).columns())
+        try:
+            limits = limits_of(task, price, {**before, "round": asked, "run": Spent()})
+        except TaskError as error:
+            return [str(error)]
+        for limit in limits:
+            of_round = limit.scope == "the round"
+            needed = total(one for one in ahead if not of_round or one.asked_in == asked_in)
+            amount, left = getattr(needed, limit.unit), max(0.0, limit.most - limit.spent)
+            if amount is not None and amount > left:
+                who = f"what round {asked_in} asks" if of_round else "what is still to be asked"
+                said.setdefault(
+                    limit.key,
+                    f"{who} takes about {_amount(limit.unit, amount)}; {limit.key} leaves {_amount(limit.unit, left)}",
+                )
+    return list(said.values())
+
+
+def total(rounds: Iterable[RoundEstimate]) -> Cost:
+    """All of the rounds together."""
+    return sum((one.cost for one in rounds), Cost())
+
+
+def _amount(unit: str, amount: float) -> str:
+    return f"${amount:,.4f}" if unit == "money" else f"{amount:,.0f} {unit}"
+
+
+@contextmanager
+def _forecast(task: Task, warehouse: Warehouse) -> Iterator["_Forecast"]:
+    # Opened where there is a warehouse: answers that a killed run left in its journal count too.
+    with Ledger(warehouse) if warehouse.root.is_dir() else nullcontext() as ledger:
+        yield _Forecast(task, warehouse, ledger)
+
+
+class _Forecast:
+    """What is known of a task before its rounds are asked for."""
+
+    def __init__(self, task: Task, warehouse: Warehouse, ledger: Ledger | None) -> None:
+        self._task, self._warehouse = task, warehouse
+        self._board = Board(task, warehouse)
+        self._gold = read_gold(task)
+        self._steer = self._gold.filter(pl.col("split") == "steer")
+        self._texts = gold_texts(self._gold, task.spec.text_fields)
+        self._rates = measured_rates(task, warehouse)
+        self._known = Known(task, ledger)
+        self._lengths = _lengths(task, self._steer)
+        self._price = price_of(task, base_url(task))
+
+    def round(self, round_: int) -> RoundEstimate:
+        """One round: what it cost if it is there, else what it will."""
+        asset, asked_in = (SEED_SET, 0) if round_ == 0 else (EXTRAPOLATED_SET, round_ - 1)
+        if round_ == 0 and self._task.spec.seed_rows is not None:
+            return RoundEstimate(round_, Cost(), OWN_ROWS)
+        key = loop_key(self._task, asked_in)
+        if self._board.is_live(asset, asked_in):
+            return RoundEstimate(round_, _paid(self._warehouse, key, asset), SPENT)
+        if self._task.spec.teacher.mode == "replay":
+            return RoundEstimate(round_, Cost(), REPLAY)
+        if round_ == 0:
+            contexts = self._steer["text"].unique(maintain_order=True).to_list()
+
+            def seed(session: TeacherSession, gates: Gates, written: Written) -> None:
+                write_seed_set(self._task, session, contexts, gates, written)
+
+            cost, known = self._imagine(
+                asset, math.ceil(self._task.spec.rows.seed / self._task.spec.rows.per_call), seed
+            )
+            return RoundEstimate(round_, cost, FIRST, known)
+        errors, ground = self._errors(asked_in)
+        cost, known = self._imagine_errors(self._task, errors, asked_in)
+        return RoundEstimate(round_, cost, ground, known)
+
+    def each_error(self) -> Cost:
+        """The mean over rows of steering gold, as if each were an error."""
+        spec = self._task.spec
+        uncapped = spec.model_copy(update={"rows": spec.rows.model_copy(update={"per_round": None})})
+        # In a round that no loop reaches: what the ledger has of real ones must not make this free.
+        few = self._steer.sample(min(self._steer.height, ROWS_FOR_A_MEAN), seed=spec.seed)
+        errors = _mistaken(self._task, few)
+        cost, _ = self._imagine_errors(Task(uncapped, self._task.folder), errors, spec.rounds)
+        return cost.shared(errors.height)
+
+    def _errors(self, round_: int) -> tuple[pl.DataFrame, str]:
+        """Errors that round ``round_`` extrapolates, and how they are known."""
+        for earlier in range(round_, -1, -1):
+            state = self._board.step(ERROR_SET, earlier)
+            if self._board.is_live(ERROR_SET, earlier) and state.part is not None:
+                said = "errors known" if earlier == round_ else f"assumed as many errors as in round {earlier}"
+                return state.part.read(), said
+        count = math.ceil(ASSUMED_ERRORS * self._steer.height)
+        drawn = self._steer.sample(count, seed=self._task.spec.seed)
+        return _mistaken(self._task, drawn), f"assumed {ASSUMED_ERRORS:.0%} errors"
+
+    def _imagine_errors(self, task: Task, errors: pl.DataFrame, round_: int) -> tuple[Cost, int]:
+        """Mean cost of the extrapolated set of a round."""
+        live = self._warehouse.live(SEED_SET, loop_key(task, round_).columns())
+        seen = seen_texts(live.read(), task.spec.text_fields) if live is not None else set()
+
+        def extrapolate(session: TeacherSession, gates: Gates, written: Written) -> None:
+            gates.seen |= seen
+            write_extrapolated_set(task, session, errors, round_, gates, written)
+
+        return self._imagine(EXTRAPOLATED_SET, len(error_wanted(task, errors, round_)), extrapolate)
+
+    def _imagine(
+        self, asset: str, requests: int, step: Callable[[TeacherSession, Gates, Written], None]
+    ) -> tuple[Cost, int]:
+        """Mean cost of a step with about so many requests at first, and how many the ledger answers."""
+        rates = {kind: found for (name, kind), found in self._rates.items() if name == asset}
+        uncertain = any(found.accepted_share < 1 or found.repeated for found in rates.values())
+        runs = min(MOST_RUNS, math.ceil(REQUESTS_TO_IMAGINE / max(1, requests))) if uncertain else 1
+        costs, recalled = Cost(), 0
+        for run in range(runs):
+            session = Imagined(self._task, rates, self._known, self._lengths, random.Random(run))
+            gates = Gates(self._task.spec.text_fields, self._texts)
+            with without_warnings():
+                # A step uses no more of a session than this one has.
+                step(cast(TeacherSession, session), gates, Written())
+            costs += session.cost(self._price)
+            recalled = session.recalled
+        return costs.shared(runs), recalled
+
+
+def _lengths(task: Task, steer: pl.DataFrame) -> dict[str | None, float]:
+    """Characters an answer is expected to take for a row: by the error it is written from, or (None) without one."""
+    fields = task.spec.text_fields
+    each = steer.select("gold_id", pl.sum_horizontal(pl.col(name).str.len_chars() for name in fields))
+    around = _AROUND_FIELD * len(fields) + _AROUND_ROW
+    lengths: dict[str, int] = dict(each.iter_rows())
+    rows: dict[str | None, float] = {key: LONGER * length + around for key, length in lengths.items()}
+    return {**rows, None: sum(lengths.values()) / len(lengths) + around}
+
+
+def _mistaken(task: Task, rows: pl.DataFrame) -> pl.DataFrame:
+    """Gold rows as errors, with another label as the prediction."""
+    labels = list(task.spec.labels)
+    other = dict(zip(labels, [*labels[1:], labels[0]], strict=True))
+    return rows.with_columns(pl.col("label").replace_strict(other).alias("prediction"))
+
+
+def _paid(warehouse: Warehouse, key: RoundKey, asset: str) -> Cost:
+    """What one step was billed, every attempt."""
+    where = {**key.columns(), "asset": asset}
+    paid = scan(warehouse, CALLS).filter(*(pl.col(name) == value for name, value in where.items()))
+    unpriced = (pl.col("cost").is_null() & pl.col("response").is_not_null()).any()
+    sums = pl.col("prompt_tokens", "completion_tokens", "cost").sum()
+    calls, read, written, money, unknown = paid.select(pl.len(), sums, unpriced.alias("unknown")).collect().row(0)
+    return Cost(calls, read, written, None if unknown else money)

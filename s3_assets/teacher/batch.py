@@ -81,7 +81,7 @@ class _Work:
         self.rows = BatchRows(asker, requests)
         self._teacher_id = teacher_id(asker.task, asker.url)
         self._provider = BatchProvider(asker.spec, asker.url, api_key(asker.task, asker.url))
-        self._folder = self._ledger.journal.path.parent / "batches"
+        self._folder = self._ledger.journal.folder / "batches"
         self._claimed: list[str] = []
 
     async def close(self) -> None:

@@ -25,83 +25,134 @@ _Waiter = tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]
 
 
 class Journal:
-    """One process's file of rows, each a table's name and a row. ``cut`` is given all rows since the last cut.
+    """One process's files of rows, each a table's name and a row. ``cut`` makes parts of the rows it is given.
 
-    A thread of its own writes and flushes whatever has come meanwhile: the answers of many requests share one flush.
+    A row is written when it comes, so that a killed process loses none; a thread of its own flushes what was written to
+    disk, many rows at once, before anybody goes on.
     """
 
     def __init__(self, folder: Path, cut: Callable[[list[Row]], None]) -> None:
-        self._cut = cut
-        self._uncut: list[Row] = []
-        self._failed: Exception | None = None
+        self.folder, self._cut = folder, cut
         self._guard = threading.Lock()
-        self._arrived: queue.SimpleQueue[tuple[Row, _Waiter | None] | None] = queue.SimpleQueue()
+        self._unwritten: list[bytes] = []
+        self._rows: list[Row] = []
+        self._being_cut: list[Row] = []
+        self._failed: Exception | None = None
+        self._arrived: queue.SimpleQueue[_Waiter | None] = queue.SimpleQueue()
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
-        self._file = self.path.open("x", encoding="utf-8")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._thread = threading.Thread(target=self._write_all, name="ledger-journal", daemon=True)
+        self._file = _File(folder)
+        self._thread = threading.Thread(target=self._flush_all, name="ledger-journal", daemon=True)
         self._thread.start()
 
     def append(self, name: str, row: dict[str, Any]) -> None:
-        """Add a row of table ``name``; on disk with the next that is waited for, or when the journal is closed."""
-        self._arrived.put(((name, row), None))
+        """Add a row of table ``name``; on disk with the next that is kept, or when the journal is closed."""
+        with self._guard:
+            self._unwritten.append(_line(name, row))
+            self._rows.append((name, row))
 
     async def keep(self, name: str, row: dict[str, Any]) -> None:
         """Add a row; on disk when this returns."""
         loop = asyncio.get_running_loop()
         kept: asyncio.Future[None] = loop.create_future()
-        self._arrived.put(((name, row), (loop, kept)))
+        self.append(name, row)
+        self._write()
+        self._arrived.put((loop, kept))
         await kept
 
     def rows(self) -> list[Row]:
-        """Rows on disk that are in no part yet."""
+        """Rows that are in no part yet."""
         with self._guard:
-            return list(self._uncut)
+            return [*self._being_cut, *self._rows]
+
+    def owns(self, path: Path) -> bool:
+        """Whether ``path`` is a file of this journal, whose rows ``rows`` gives."""
+        return path.name.endswith(self._file.suffix)
 
     def close(self) -> None:
         """Write what has come, cut it, and remove the file."""
         self._arrived.put(None)
         self._thread.join()
         if self._failed is not None:
+            # The file is left for the next ledger that is opened.
+            self._file.close()
             raise self._failed
-        self._cut_all()
-        self.path.unlink()
-        self._file.close()
+        self._write()
+        self._file.flush()
+        self._cut(self._rows)
+        self._file.remove()
 
-    def _write_all(self) -> None:
+    def _write(self) -> None:
+        with self._guard:
+            if self._failed is not None:
+                raise self._failed
+            lines, self._unwritten = b"".join(self._unwritten), []
+            try:
+                self._file.write(lines)
+            except OSError as error:
+                # What stands in the file may be torn: nothing may follow it.
+                self._failed = error
+                raise
+
+    def _flush_all(self) -> None:
         while True:
-            first = self._arrived.get()
-            arrived = [first]
+            arrived = [self._arrived.get()]
             while not self._arrived.empty():
                 arrived.append(self._arrived.get())
-            written = [one for one in arrived if one is not None]
-            error: Exception | None = None
+            error = self._failed
             try:
-                self._write([row for row, _ in written])
-            except Exception as failure:  # noqa: BLE001 - whoever waits for the row must hear of it, whatever it is
+                self._file.flush()
+                if len(self._rows) >= ROWS_PER_CUT and error is None:
+                    self._turn_over()
+            except Exception as failure:  # noqa: BLE001 - whoever waits for a row must hear of it, whatever it is
                 error = self._failed = failure
-            _tell([waiter for _, waiter in written if waiter is not None], error)
+            _tell([waiter for waiter in arrived if waiter is not None], error)
             if None in arrived:
                 return
 
-    def _write(self, rows: list[Row]) -> None:
-        lines = [json.dumps({"table": name, "row": row}, ensure_ascii=False) for name, row in rows]
-        self._file.write("\n".join(lines) + "\n" if lines else "")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def _turn_over(self) -> None:
+        """Go on in a new file, and make parts of the old one."""
+        fresh = _File(self.folder, self._file.suffix)
         with self._guard:
-            self._uncut += rows
-        if len(self._uncut) >= ROWS_PER_CUT:
-            self._cut_all()
-
-    def _cut_all(self) -> None:
+            old, self._file = self._file, fresh
+            # Rows not written yet go to the new file; those before them are all in the old one.
+            split = len(self._rows) - len(self._unwritten)
+            self._being_cut, self._rows = self._rows[:split], self._rows[split:]
+        old.flush()
         # Parts first: a row must never be in neither place.
-        self._cut(self._uncut)
+        self._cut(self._being_cut)
         with self._guard:
-            self._uncut = []
-        os.ftruncate(self._file.fileno(), 0)
-        self._file.seek(0)
+            self._being_cut = []
+        old.remove()
+
+
+class _File:
+    """One file of a journal, locked while its process lives. It appears under its name only once it is locked."""
+
+    def __init__(self, folder: Path, suffix: str | None = None) -> None:
+        self.suffix = suffix or f"-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
+        pending = folder / f".{secrets.token_hex(6)}.tmp"
+        self._handle = os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        self._path = folder / f"{time.time_ns():020d}{self.suffix}"
+        pending.rename(self._path)
+
+    def write(self, content: bytes) -> None:
+        while content:
+            content = content[os.write(self._handle, content) :]
+
+    def flush(self) -> None:
+        os.fsync(self._handle)
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+    def remove(self) -> None:
+        self._path.unlink()
+        self.close()
+
+
+def _line(name: str, row: dict[str, Any]) -> bytes:
+    return (json.dumps({"table": name, "row": row}) + "\n").encode()
 
 
 def _tell(waiters: list[_Waiter], error: Exception | None) -> None:
@@ -124,13 +175,19 @@ def _settle(waiting: list[asyncio.Future[None]], error: Exception | None) -> Non
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Whole lines of a journal. A torn last line was never used, so it is left out."""
+    """Whole lines of a journal. A line that is torn was never used, so it is left out."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        content = path.read_bytes()
     except FileNotFoundError:
         return []
-    lines = [json.loads(line) for line in text.split("\n")[:-1] if line]
-    return [(line["table"], line["row"]) for line in lines]
+    rows: list[Row] = []
+    for line in content.split(b"\n")[:-1]:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue
+        rows.append((said["table"], said["row"]))
+    return rows
 
 
 def abandoned(folder: Path) -> Iterator[Path]:

@@ -95,7 +95,7 @@ class Ledger:
     def _journalled(self) -> Iterable[Row]:
         own = self.journal
         for path in self._folder.glob("*.jsonl"):
-            if path != own.path:
+            if not own.owns(path):
                 yield from read_rows(path)
         yield from own.rows()
 
