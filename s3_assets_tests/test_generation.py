@@ -312,3 +312,13 @@ def test_own_seed_rows(tmp_path):
     pl.DataFrame({"text": ["one"], "label": ["fine"]}).write_parquet(tmp_path / "seed.parquet")
     with pytest.raises(TaskError, match=r"row 1: .*'fine'"):
         read_seed_rows(task)
+
+
+def test_half_characters_are_replaced_since_no_file_can_hold_them(tmp_path):
+    answer = json.dumps({"examples": [{"text": "a \ud800 b"}, {"text": "c"}]})
+    with scripted_teacher(lambda body, number: (200, f"{answer} \ud801")) as teacher:
+        request = request_for(tmp_path)
+        task = write_task(tmp_path, teacher={"base_url": teacher.url})
+        with session_for(task, tmp_path) as session:
+            (read,) = session.ask([request], read_answer)
+    assert read.content == [{"text": "a ? b"}, {"text": "c"}]

@@ -71,8 +71,8 @@ def _parse(raw: str) -> tuple[Any | None, str | None]:
     try:
         if start > 0 and not text.startswith("["):
             # Words around the object, from endpoints that do not enforce a schema.
-            return json.JSONDecoder().raw_decode(text, start)[0], None
-        return json.loads(text), None
+            return _storable(json.JSONDecoder().raw_decode(text, start)[0]), None
+        return _storable(json.loads(text)), None
     except json.JSONDecodeError as error:
         broken = str(error)
     if start < 0:
@@ -83,6 +83,17 @@ def _parse(raw: str) -> tuple[Any | None, str | None]:
         return jiter.from_json(text[start:].encode(), partial_mode=True), broken
     except ValueError:
         return None, broken
+
+
+def _storable(content: Any) -> Any:
+    """JSON without what no file of text may hold: half characters, as the escape ``\\ud800`` gives them."""
+    if isinstance(content, str):
+        return content.encode("utf-8", "replace").decode()
+    if isinstance(content, list):
+        return [_storable(item) for item in content]
+    if isinstance(content, dict):
+        return {_storable(name): _storable(value) for name, value in content.items()}
+    return content
 
 
 def _unread(request: TeacherRequest, raw: str, broken: str | None) -> Fault:

@@ -173,7 +173,8 @@ def read_completion(done: Any, dialect: Dialect) -> Reply:
         message, usage = choice["message"], done.get("usage") or {}
         content, refusal = message.get("content"), message.get("refusal")
         return Reply(
-            text=_text(content) or refusal or "",
+            # Half characters, which JSON can escape, cannot be stored.
+            text=(_text(content) or refusal or "").encode("utf-8", "replace").decode(),
             refused=bool(refusal) or choice.get("finish_reason") == "content_filter",
             finish_reason=choice.get("finish_reason"),
             prompt_tokens=usage.get("prompt_tokens"),
