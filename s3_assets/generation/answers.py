@@ -69,8 +69,8 @@ def _parse(raw: str) -> tuple[Any | None, str | None]:
     text = (fenced[1] if fenced and not raw.lstrip().startswith("{") else raw).strip()
     start = text.find("{")
     try:
-        if start > 0 and not text.startswith("["):
-            # Words around the object, from endpoints that do not enforce a schema.
+        if start >= 0 and not text.startswith("["):
+            # There may be words around the object, from endpoints that do not enforce a schema.
             return _storable(json.JSONDecoder().raw_decode(text, start)[0]), None
         return _storable(json.loads(text)), None
     except json.JSONDecodeError as error:
@@ -86,7 +86,7 @@ def _parse(raw: str) -> tuple[Any | None, str | None]:
 
 
 def _storable(content: Any) -> Any:
-    """JSON without what no file of text may hold: half characters, as the escape ``\\ud800`` gives them."""
+    """JSON without what no file of text may hold: halves of characters, which escapes can give."""
     if isinstance(content, str):
         return content.encode("utf-8", "replace").decode()
     if isinstance(content, list):
