@@ -1,5 +1,6 @@
 """Asking a teacher: the ledger first, bounded repeats, budgets, nothing paid twice, nothing lost."""
 
+import asyncio
 import json
 import os
 import signal
@@ -343,6 +344,44 @@ def test_an_error_while_reading_ends_the_step_and_loses_nothing(tmp_path):
         asked = len(teacher.bodies)
     assert asked < 10
     assert logged(warehouse, CALLS).height == asked
+
+
+class Interrupted(BaseException):
+    """What Dagster's signal handler raises is no Exception, and it is raised wherever the main thread is."""
+
+
+@pytest.mark.parametrize("where", ["while an answer is read", "in a callback of the loop", "while requests are drawn"])
+def test_an_interrupt_ends_the_step_at_once(tmp_path, where):
+    warehouse = Warehouse(tmp_path / "warehouse")
+
+    def interrupt():
+        raise Interrupted
+
+    def reading(request, received):
+        if where == "while an answer is read":
+            interrupt()
+        if where == "in a callback of the loop":
+            asyncio.get_running_loop().call_soon(interrupt)
+        return read_answer(request, received)
+
+    def drawing(task):
+        yield from requests(task, 3)
+        if where == "while requests are drawn":
+            interrupt()
+        yield from requests(task, 40)
+
+    def script(body, number):
+        # Longer than the test may take: what is in flight is not waited for.
+        time.sleep(0 if number < 3 else 1)
+        return obliging(body, number)
+
+    with scripted_teacher(script) as teacher:
+        task = online(tmp_path, teacher.url, teacher={"concurrency": 2, "structured": "json_schema"})
+        with teacher_session(task, warehouse, KEY, "seed_set") as session, pytest.raises(Interrupted):
+            session.stream(drawing(task), reading, lambda answer: None)
+        assert len(teacher.bodies) < 10
+    # Nothing is left behind.
+    assert not list(warehouse.journal_folder.glob("*.jsonl"))
 
 
 def test_replay_answers_from_the_ledger_alone(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ class TeacherSession:
 
     def __init__(self, task: Task, ledger: Ledger, asker: Asker, runner: asyncio.Runner) -> None:
         self._spec, self._ledger, self._asker, self._runner = task.spec.teacher, ledger, asker, runner
-        self._stop: Exception | None = None
+        self._stop: BaseException | None = None
         self.tally: Tally = asker.tally
 
     def ask(self, requests: Iterable[TeacherRequest], read: Read) -> list[Answer]:
@@ -72,6 +72,7 @@ class TeacherSession:
         ordered = _Ordered(take, max(FEWEST_OPEN, 8 * self._spec.concurrency))
         waiting: asyncio.Queue[_Item | None] = asyncio.Queue()
         # More than may be in flight: a request that waits for its repeat must not keep another from its turn.
+        asyncio.get_running_loop().set_exception_handler(self._in_a_callback)
         workers = [asyncio.create_task(self._work(waiting, read, ordered)) for _ in range(2 * self._spec.concurrency)]
         try:
             await self._feed(requests, read, ordered, waiting)
@@ -81,9 +82,14 @@ class TeacherSession:
             raise
         except Exception as error:  # noqa: BLE001 - raised below, after what is in flight
             self._fail(error)
-        for _ in workers:
-            waiting.put_nowait(None)
-        await asyncio.gather(*workers)
+        if isinstance(self._stop, Exception | None):
+            for _ in workers:
+                waiting.put_nowait(None)
+        else:
+            # An interrupt does not wait for what is in flight.
+            for worker in workers:
+                worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
         if self._stop is not None:
             raise self._stop
 
@@ -141,7 +147,9 @@ class TeacherSession:
             try:
                 answer = await self._asker.ask(item.request, item.key, item.known, read)
                 self._done(item, answer, ordered)
-            except Exception as error:  # noqa: BLE001 - the first ends the step, whatever it is
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - the first ends the step, Dagster's interrupt too
                 # Others finish what they have in flight: it is paid for.
                 self._fail(error)
 
@@ -150,9 +158,17 @@ class TeacherSession:
         ordered.put(item.place, answer)
         self.tally.show(self._asker.in_flight)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._stop = self._stop or error
         self._asker.stop()
+
+    def _in_a_callback(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A signal handler may raise wherever the loop is; asyncio would only log what is raised in a callback."""
+        error = context.get("exception")
+        if isinstance(error, BaseException) and not isinstance(error, Exception):
+            self._fail(error)
+        else:
+            loop.default_exception_handler(context)
 
 
 class _Ordered:
@@ -181,6 +197,15 @@ class _Ordered:
             return
 
 
+async def _end(asker: Asker) -> None:
+    """End what an interrupt left going, then close."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await asker.close()
+
+
 @contextmanager
 def teacher_session(
     task: Task, warehouse: Warehouse, key: RoundKey, asset: str, run_id: str | None = None
@@ -194,5 +219,5 @@ def teacher_session(
         try:
             yield TeacherSession(task, ledger, asker, runner)
         finally:
-            runner.run(asker.close())
+            runner.run(_end(asker))
             asker.tally.close()
