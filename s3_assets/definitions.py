@@ -11,8 +11,10 @@ import dagster as dg
 from s3_assets import settings
 from s3_assets.assets.drift import drift_asset
 from s3_assets.assets.error_set import error_set_asset
+from s3_assets.assets.experiment import experiment_asset
 from s3_assets.assets.extrapolated_set import extrapolated_set_asset
 from s3_assets.assets.gold import gold_asset
+from s3_assets.assets.leaderboard import leaderboard_asset
 from s3_assets.assets.seed_set import seed_set_asset
 from s3_assets.assets.trained_model import trained_model_asset
 from s3_assets.leaving import leave_quickly
@@ -22,7 +24,16 @@ from s3_assets.tasks.load import Task, TaskError, find_tasks, load_task
 
 log = logging.getLogger(__name__)
 
-_ASSETS = (gold_asset, seed_set_asset, trained_model_asset, error_set_asset, drift_asset, extrapolated_set_asset)
+_ASSETS = (
+    gold_asset,
+    seed_set_asset,
+    trained_model_asset,
+    error_set_asset,
+    drift_asset,
+    extrapolated_set_asset,
+    experiment_asset,
+    leaderboard_asset,
+)
 
 
 def task_definitions(task: Task, warehouse: WarehouseResource) -> dg.Definitions:

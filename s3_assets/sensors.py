@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from s3_assets.loop.fingerprints import DRIFT, ERROR_SET, EXTRAPOLATED_SET, GOLD, SEED_SET, TRAINED_MODEL
+from s3_assets.loop.fingerprints import (
+    DRIFT,
+    ERROR_SET,
+    EXTRAPOLATED_SET,
+    GOLD,
+    ROUND_ASSETS,
+    SEED_SET,
+    TRAINED_MODEL,
+)
 from s3_assets.loop.progress import selecting_gains
 from s3_assets.loop.state import Board
 from s3_assets.loop.stop import should_stop
@@ -53,7 +61,7 @@ def advance_sensor(task: Task, warehouse: WarehouseResource) -> dg.SensorDefinit
 
     @dg.sensor(
         name=f"advance_{task.name}",
-        target=dg.AssetSelection.groups(task.name),
+        target=dg.AssetSelection.assets(*(dg.AssetKey([task.name, name]) for name in (GOLD, *ROUND_ASSETS))),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=f"Runs the rounds of {task.name} in order until they stop paying on selecting gold.",

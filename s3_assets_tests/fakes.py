@@ -86,15 +86,23 @@ def obliging(body: dict[str, Any], number: int) -> Reply:
     if body["response_format"]["json_schema"]["name"] == "rationales":
         return 200, json.dumps({"rationales": [f"reason {place}" for place in range(asked["count"])]})
     source = asked.get("example", asked.get("given", {})).get("text", "nothing")
-    texts = [f"{asked['label']} text {number}.{place} after {source}" for place in range(asked["count"])]
-    fields = body["response_format"]["json_schema"]["schema"]["properties"]["examples"]["items"]["required"]
-    return 200, json.dumps({"examples": [dict.fromkeys(fields, text) for text in texts]})
+    label = asked.get("label", "question")
+    texts = [f"{label} text {number}.{place} after {source}" for place in range(asked.get("count", 0))]
+    schema = body["response_format"]["json_schema"]["schema"]["properties"]
+    if "label" in schema:
+        return 200, json.dumps({"label": schema["label"]["enum"][0]})
+    fields = schema["examples"]["items"]["required"]
+    rows = [dict.fromkeys(fields, text) for text in texts]
+    if "answer" in fields:
+        # The answer asked for, or the first word of the context.
+        rows = [row | {"answer": asked["given"].get("answer", source.split()[0])} for row in rows]
+    return 200, json.dumps({"examples": rows})
 
 
 def write_task(folder: Path, rows_csv: str | None = None, **keys: Any) -> Task:
     """A task called ``small`` in ``folder``: the demo's gold, grammar and labels unless told otherwise.
 
-    ``rows_csv`` is written as its gold file; other keys replace those of the YAML.
+    ``rows_csv`` is written as its gold file; other keys replace those of the YAML, None leaves a key out.
     """
     place = folder / "small"
     place.mkdir(parents=True, exist_ok=True)
@@ -110,6 +118,7 @@ def write_task(folder: Path, rows_csv: str | None = None, **keys: Any) -> Task:
         "rationales": {"per_label": 6, "per_request": 2},
         **keys,
     }
+    declared = {key: value for key, value in declared.items() if value is not None}
     (place / "task.yaml").write_text(yaml.safe_dump(declared, sort_keys=False), encoding="utf-8")
     return load_task(place)
 

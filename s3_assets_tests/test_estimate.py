@@ -10,7 +10,6 @@ from s3_assets.generation.estimate import (
     ASSUMED_ERRORS,
     SPENT,
     beyond_budget,
-    estimate_each_error,
     estimate_rounds,
     total,
 )
@@ -120,21 +119,34 @@ def test_before_anything_is_asked_the_seed_set_is_its_first_wave(tmp_path, wareh
         assert zero.cost.calls == len(teacher.bodies)
     assert zero.ground == "before any error"
     assert zero.cost.read > 0 < zero.cost.written
-    # 137 rows steer; the cap of 20 rows a round lets 10 of the 42 assumed errors be asked for.
+    # 137 rows steer; of the 42 assumed errors 20 give the round's 20 rows.
     steer = read_gold(task).filter(pl.col("split") == "steer").height
-    assert steer * ASSUMED_ERRORS > 10
+    assert steer * ASSUMED_ERRORS > 20
     assert one.ground == two.ground == "assumed 30% errors"
-    assert 10 <= one.cost.calls < 13
+    assert 20 <= one.cost.calls < 26
 
 
-def test_rounds_without_a_cap_ask_for_the_assumed_share_of_steering_gold(tmp_path, warehouse):
-    task = write_task(tmp_path, rows={"seed": 24, "per_error": 2})
+def test_a_cap_on_rows_of_an_error_asks_for_the_assumed_share_of_steering_gold(tmp_path, warehouse):
+    task = write_task(tmp_path, rows={"seed": 24, "per_error": 2, "per_round": 1000})
     (one,) = estimate_rounds(task, warehouse, 1, 1)
     errors = read_gold(task).filter(pl.col("split") == "steer").height * ASSUMED_ERRORS
     assert errors <= one.cost.calls <= 1.25 * errors
-    each = estimate_each_error(task, warehouse)
-    assert 1 <= each.calls < 1.25
-    assert each.tokens / each.calls == pytest.approx(one.cost.tokens / one.cost.calls, rel=0.1)
+
+
+def test_questions_and_finer_labels_are_estimated_too(tmp_path, warehouse):
+    gold = "a,b,answer\n" + "".join(f"the boat {n} lies in harbour,where is {n}?,harbour\n" for n in range(80))
+    fields = {"text": "a", "text2": "b", "answer": "answer"}
+    teacher = {"base_url": "http://x/v1"}
+    task = write_task(tmp_path, gold, kind="qa", fields=fields, labels=None, teacher=teacher)
+    zero, one = estimate_rounds(task, warehouse, 0, 1)
+    assert zero.cost.calls == 6
+    assert one.cost.calls > 0
+    pairs = {"kind": "pair", "fields": {"text": "a", "text2": "b", "label": "answer"}}
+    finer = {"harbour": {"means": "It holds.", "sublabels": {"sure": "Surely.", "likely": "Likely."}}, "sea": "Not."}
+    task = write_task(tmp_path, gold, **pairs, labels=finer, teacher=teacher)
+    steer = read_gold(task).filter(pl.col("split") == "steer").height
+    # A question for each steering row of the label, and the same requests.
+    assert estimate_rounds(task, warehouse, 0, 0)[0].cost.calls == pytest.approx(6 + steer, abs=1)
 
 
 def test_pairs_and_own_seed_rows(tmp_path, warehouse):
@@ -203,7 +215,7 @@ def test_rounds_that_are_made_show_what_they_cost(tmp_path, warehouse):
         made = estimate_rounds(task, warehouse, 0, 1)
         assert len(teacher.bodies) == sent
     assert [one.ground for one in made] == [SPENT, SPENT]
-    paid = paid_by_round(warehouse, "small")
+    paid = paid_by_round(warehouse, loop_key(task, 0))
     for one in made:
         assert one.cost.calls == paid[one.round].calls
         assert one.cost.tokens == paid[one.round].tokens

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from s3_assets.generation.answers import read_answer
-from s3_assets.generation.extrapolate import error_wanted, write_extrapolated_set
+from s3_assets.generation.contexts import Context
+from s3_assets.generation.extrapolate import source_plan, source_wanted, write_extrapolated_set
 from s3_assets.generation.filling import Written
 from s3_assets.generation.gates import Gates, gold_texts
 from s3_assets.generation.seed import read_seed_rows, seed_plan, seed_wanted, write_seed_set
@@ -146,15 +147,30 @@ def test_a_lasting_error_gets_new_answers_in_the_next_round(tmp_path):
     assert not texts[0] & texts[1]
 
 
-def test_cap_per_round_draws_errors_at_random_not_in_order(tmp_path):
-    task = write_task(tmp_path, rows={"per_error": 3, "per_round": 20})
+def test_errors_are_taken_in_turn_in_random_order_until_the_round_has_its_rows(tmp_path):
+    task = write_task(tmp_path, rows={"per_round": 20})
     wrong = errors(task, 50)
-    wanted = error_wanted(task, wrong, 0)
+    wanted = source_wanted(task, wrong, 0)
     assert sum(wanted.values()) == 20
-    assert max(wanted.values()) == 3
-    assert set(wanted) != set(wrong["gold_id"][:7])
-    assert error_wanted(task, wrong, 0) == wanted
-    assert error_wanted(task, wrong, 1) != wanted
+    assert set(wanted.values()) == {0, 1}
+    assert [key for key, rows in wanted.items() if rows] != wrong["gold_id"][:20].to_list()
+    assert source_wanted(task, wrong, 0) == wanted
+    assert source_wanted(task, wrong, 1) != wanted
+    assert sorted(source_wanted(task, errors(task, 3), 0).values()) == [6, 7, 7]
+    assert source_wanted(task, errors(task, 0), 0) == {}
+
+
+def test_one_error_gives_no_more_than_the_cap(tmp_path):
+    task = write_task(tmp_path, rows={"per_error": 3, "per_round": 20})
+    assert list(source_wanted(task, errors(task, 3), 0).values()) == [3, 3, 3]
+
+
+def test_many_rows_of_one_error_are_asked_for_in_requests_of_their_own(tmp_path):
+    task = write_task(tmp_path, rows={"per_round": 11, "per_call": 4})
+    wrong = errors(task, 1)
+    planned = list(source_plan(task, wrong, 2)({wrong["gold_id"][0]: 11}, 1))
+    assert [request.rows_requested for request in planned] == [4, 4, 3]
+    assert [request.sample for request in planned] == [2001, 2005, 2009]
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -163,9 +179,10 @@ def test_pairs_keep_the_context_or_take_the_teachers(tmp_path, keep):
         task = write_task(tmp_path, PAIR_GOLD, **PAIR, pair={"keep_context": keep}, teacher={"base_url": teacher.url})
         gold = read_gold(task)
         contexts = gold.filter(pl.col("split") == "steer")["text"].to_list()
+        given = [Context(text) for text in contexts]
         gates = Gates(("text", "text2"), gold_texts(gold, ("text", "text2")))
         with session_for(task, tmp_path) as session:
-            write_seed_set(task, session, contexts, gates, written := Written())
+            write_seed_set(task, session, given, gates, written := Written())
         assert all(body["response_format"]["json_schema"]["name"] == "examples" for body in teacher.bodies)
         assert all(facts(body)["given"]["text"] in contexts for body in teacher.bodies)
     assert len(written.accepted) == 24
@@ -234,7 +251,7 @@ def test_of_an_answer_that_broke_off_whole_items_are_kept(tmp_path):
 
 def test_of_a_pair_that_broke_off_no_half_is_kept(tmp_path):
     task = write_task(tmp_path, PAIR_GOLD, **PAIR)
-    request = next(seed_plan(task, {}, ["premise 1"])({"entailment": 2}, 0))
+    request = next(seed_plan(task, {}, [Context("premise 1")])({"entailment": 2}, 0))
     raw = '{"examples": [{"text": "a", "text2": "b"}, {"text": "c", "tex'
     assert read_answer(request, Received(raw, cut_off=True)).content == [{"text": "a", "text2": "b"}]
 

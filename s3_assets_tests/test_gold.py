@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from s3_assets.tasks.gold import gold_digest, read_gold
+from s3_assets.tasks.gold_spec import SplitSpec
 from s3_assets.tasks.load import TaskError
-from s3_assets.tasks.spec import SplitSpec
 from s3_assets.tasks.split import assign_split
 from s3_assets_tests.fakes import write_task
 
@@ -131,3 +131,89 @@ def test_digest_follows_the_bytes(tmp_path):
     first = gold_digest(write_task(tmp_path, rows(80)))
     assert gold_digest(write_task(tmp_path, rows(80))) == first
     assert gold_digest(write_task(tmp_path, rows(81))) != first
+
+
+def test_other_kinds_have_no_answers(tmp_path):
+    frame = read_gold(write_task(tmp_path, rows(80)))
+    for column in ("sublabel", "answer", "answer_start", "answers"):
+        assert frame[column].null_count() == frame.height
+
+
+def test_label_names_are_what_files_write_for_labels(tmp_path):
+    place = tmp_path / "gold.parquet"
+    pl.DataFrame({"review": [f"film {n}" for n in range(80)], "verdict": [n % 2 for n in range(80)]}).write_parquet(
+        place
+    )
+    gold = {"file": str(place), "label_names": {0: "negative", 1: "positive"}}
+    frame = read_gold(write_task(tmp_path, gold=gold)).sort("source_row")
+    assert frame["label"].to_list() == ["negative", "positive"] * 40
+    named = {"file": "gold.csv", "label_names": {0: "negative"}}
+    assert read_gold(write_task(tmp_path / "own", rows(80), gold=named))["label"].n_unique() == 2
+
+
+def test_what_label_names_does_not_know_is_listed_with_what_it_does(tmp_path):
+    gold = {"file": "gold.csv", "label_names": {0: "negative", 1: "positive"}}
+    text = rows(80).replace("positive", "1").replace("negative", "0") + "a film,-1\n"
+    with pytest.raises(TaskError, match=r"labels allowed: positive, negative; written as 0, 1.*\n.*unknown label '-1'"):
+        read_gold(write_task(tmp_path, text, gold=gold))
+
+
+def test_label_names_must_lead_to_labels(tmp_path):
+    task = write_task(tmp_path, rows(80), gold={"file": "gold.csv", "label_names": {0: "negativ"}})
+    with pytest.raises(TaskError, match="label_names of task small: '0' stands for 'negativ', which is no label"):
+        read_gold(task)
+
+
+FINER = {
+    "positive": "Recommends it.",
+    "negative": {"means": "Advises against it.", "sublabels": {"bored": "It was dull.", "angry": "It was a fraud."}},
+}
+
+
+def finer(*extra):
+    head = "review,verdict,why\n"
+    known = [f"film {n},{('positive,', 'negative,bored')[n % 2]}" for n in range(80)]
+    return head + "\n".join([*known, *extra]) + "\n"
+
+
+def test_sublabels_are_read_where_labels_declare_them(tmp_path):
+    fields = {"text": "review", "label": "verdict", "sublabel": "why"}
+    task = write_task(tmp_path, finer("a film,positive,angry", "another,negative, angry "), fields=fields, labels=FINER)
+    found = read_gold(task).select("text", "label", "sublabel").rows()
+    assert ("a film", "positive", None) in found
+    assert ("another", "negative", "angry") in found
+    assert ("film 1", "negative", "bored") in found
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a film,negative,sad", "row 81: unknown sublabel 'sad'; label 'negative' has bored, angry"),
+        ("a film,negative,", "row 81: sublabel is empty; label 'negative' has bored, angry"),
+    ],
+)
+def test_bad_sublabels_are_named(tmp_path, row, said):
+    fields = {"text": "review", "label": "verdict", "sublabel": "why"}
+    with pytest.raises(TaskError) as caught:
+        read_gold(write_task(tmp_path, finer(row), fields=fields, labels=FINER))
+    assert said in str(caught.value)
+
+
+def test_sublabels_may_be_declared_without_a_column(tmp_path):
+    frame = read_gold(write_task(tmp_path, rows(80), labels=FINER))
+    assert frame["sublabel"].null_count() == 80
+
+
+def test_a_column_of_lists_is_no_text(tmp_path):
+    place = tmp_path / "gold.parquet"
+    pl.DataFrame({"review": [["a", "b"]], "verdict": ["positive"]}).write_parquet(place)
+    with pytest.raises(TaskError, match=r"column 'review' \(fields.text\) holds List\(String\), not one text a row"):
+        read_gold(write_task(tmp_path, gold=str(place)))
+
+
+def test_many_problems_are_counted_and_twenty_shown(tmp_path):
+    with pytest.raises(TaskError) as caught:
+        read_gold(write_task(tmp_path, rows(80) + "a film,great\n" * 30))
+    assert "30 problems" in str(caught.value)
+    assert str(caught.value).count("unknown label") == 20
+    assert "and 10 more" in str(caught.value)

@@ -75,7 +75,7 @@ def test_an_answered_request_is_never_sent_again(tmp_path):
     assert logged(warehouse, CALLS)["prompt_tokens"].sum() == 35
     # Nobody said what this endpoint costs.
     assert spent(warehouse, {"task": "small"}) == Spent(5, 60, None)
-    assert paid_by_round(warehouse, "small") == {0: Spent(5, 60, None)}
+    assert paid_by_round(warehouse, RoundKey("small", "default", 0, 0)) == {0: Spent(5, 60, None)}
 
 
 def test_key_holds_what_changes_an_answer_and_no_loopback_port(tmp_path):

@@ -45,8 +45,9 @@ def state(student: Student) -> dict[str, bytes]:
 
 def test_learns_a_separable_task(trained):
     found = trained.student.predict(toy_rows(60, 2))
-    assert found.columns == ["prediction", "probability", "label_probability", "loss"]
-    assert (found["prediction"] == toy_rows(60, 2)["label"]).mean() > 0.95
+    assert found.columns == ["prediction", "probability", "label_probability", "loss", "correct"]
+    assert found["correct"].equals(found["prediction"] == toy_rows(60, 2)["label"])
+    assert found["correct"].mean() > 0.95
     assert trained.epochs == len(trained.history) == 6
     assert trained.history[-1]["training_loss"] < trained.history[0]["training_loss"]
     assert trained.device == str(trained.student.device)
@@ -188,7 +189,8 @@ def test_probabilities_and_losses_agree(trained):
 
 def test_no_rows_give_no_predictions(trained):
     found = trained.student.predict(toy_rows(0, 0))
-    assert found.schema == dict.fromkeys(found.columns, pl.Float64) | {"prediction": pl.String}
+    kinds = {"prediction": pl.String, "correct": pl.Boolean}
+    assert found.schema == dict.fromkeys(found.columns, pl.Float64) | kinds
     assert found.height == 0
 
 

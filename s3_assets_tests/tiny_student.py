@@ -1,6 +1,6 @@
-"""A checkpoint small enough for tests, a BERT of a few thousand weights over a given vocabulary; and a toy task for it.
+"""A checkpoint small enough for tests, a BERT of a few thousand weights over a given vocabulary; and toy tasks for it.
 
-Belongs here: making the folder, rows of the toy task. Does not belong here: tests.
+Belongs here: making the folder, rows of the toy tasks. Does not belong here: tests.
 """
 
 import random
@@ -19,6 +19,9 @@ POSITIONS = 128
 LABELS = ("good", "bad")
 CUES = {"good": ("lovely", "bright", "fun"), "bad": ("dull", "grim", "slow")}
 FILLER = ("the", "film", "plot", "was", "and", "scene", "camera", "story")
+
+QUESTION = "where was it ?"
+PLACES = ("paris", "new york", "oslo", "san jose", "lima", "the hague")
 
 
 def make_tiny_student(folder: Path, texts: Iterable[str]) -> Path:
@@ -64,3 +67,18 @@ def toy_rows(count: int, seed: int, pair: bool = False) -> pl.DataFrame:
         text, text2 = (other, " ".join(told)) if pair else (" ".join(told), None)
         rows.append({"text": text, "text2": text2, "label": label})
     return pl.DataFrame(rows, schema={"text": pl.String, "text2": pl.String, "label": pl.String})
+
+
+def toy_questions(count: int, seed: int, words: tuple[int, int] = (2, 9)) -> pl.DataFrame:
+    """Contexts that name one place, the answer, among other words, their number in the range ``words``."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        told = rng.choices(FILLER, k=rng.randint(*words))
+        place = rng.randrange(len(told) + 1)
+        before, answer = [*told[:place], ""], rng.choice(PLACES)
+        text = " ".join([*told[:place], answer, *told[place:]])
+        start = len(" ".join(before))
+        rows.append({"text": text, "text2": QUESTION, "label": "answer", "answer": answer, "answer_start": start})
+    texts = dict.fromkeys(("text", "text2", "label", "answer"), pl.String)
+    return pl.DataFrame(rows, schema={**texts, "answer_start": pl.Int64})

@@ -10,8 +10,7 @@ import dagster as dg
 
 from s3_assets.assets.shown import Events, declaration, describe
 from s3_assets.loop.checks import EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
-from s3_assets.loop.fingerprints import GOLD
-from s3_assets.partitions import rounds
+from s3_assets.partitions import partitions_of
 from s3_assets.tasks.load import Task
 
 # Tag of the runs that one `s3-assets run` makes.
@@ -42,9 +41,14 @@ def paying_run(context: dg.AssetExecutionContext) -> str:
 
 
 def task_asset(
-    task: Task, name: str, text: str, upstream: Sequence[str], kinds: set[str], checks: Sequence[str] = ()
+    task: Task,
+    name: str,
+    text: str,
+    upstream: Sequence[str],
+    kinds: set[str],
+    checks: Sequence[str] = (),
 ) -> Callable[[Callable[..., Events]], dg.AssetsDefinition]:
-    """Decorator for the asset ``name`` of a task; partitioned by round unless it is gold.
+    """Decorator for the asset ``name`` of a task, with the partitions of that asset.
 
     ``checks`` are blocking: what depends on the asset is not made when one fails.
     """
@@ -52,7 +56,7 @@ def task_asset(
         name=name,
         key_prefix=task.name,
         deps=[asset_key(task, above) for above in upstream],
-        partitions_def=None if name == GOLD else rounds(task),
+        partitions_def=partitions_of(task, name),
         group_name=task.name,
         kinds={"parquet", *kinds},
         tags={"s3/kind": task.spec.kind, "s3/strategy": task.spec.strategy},

@@ -10,8 +10,8 @@ from s3_assets.loop.fingerprints import GOLD
 from s3_assets.loop.publish import StepResult
 from s3_assets.loop.steps import make_gold
 from s3_assets.resources import WarehouseResource
+from s3_assets.tasks.gold_spec import SPLITS
 from s3_assets.tasks.load import Task
-from s3_assets.tasks.spec import SPLITS
 
 DESCRIPTION = (
     "The labelled examples a person brings, each put to one use.\n\n"

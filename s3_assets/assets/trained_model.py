@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from s3_assets.assets.common import task_asset
-from s3_assets.assets.shown import Events, StepConfig, confusion_table, markdown_table, run_step
+from s3_assets.assets.shown import Events, StepConfig, confusion_table, markdown_table, run_step, sample_table
 from s3_assets.loop.fingerprints import GOLD, SEED_SET, TRAINED_MODEL, loop_key
 from s3_assets.loop.publish import StepResult
 from s3_assets.loop.steps import live_predictions, make_trained_model
@@ -35,10 +35,16 @@ def trained_model_asset(task: Task) -> dg.AssetsDefinition:
             row = result.rows.row(0, named=True)
             predictions = live_predictions(store, loop_key(task, round_))
             select = predictions.filter(pl.col("split") == "select")
+            labels = list(task.spec.labels)
+            readable = (
+                {"answers_to_selecting_gold": sample_table(select.select("label", "prediction", "exact_match", "f1"))}
+                if task.spec.kind == "qa"
+                else {"confusion_on_selecting_gold": dg.MetadataValue.md(confusion_table(select, labels))}
+            )
             # The seed is here and not a number of its own: it would be plotted.
             hyperparameters = {**json.loads(row["hyperparameters"]), "random_seed": row["seed"]}
             return {
-                "confusion_on_selecting_gold": dg.MetadataValue.md(confusion_table(select, list(task.spec.labels))),
+                **readable,
                 "history": dg.MetadataValue.md(markdown_table(pl.DataFrame(json.loads(row["history"])))),
                 "hyperparameters": dg.MetadataValue.json(hyperparameters),
                 "device": row["device"],

@@ -10,8 +10,10 @@ import typer
 
 from s3_assets.cli.catalog import catalog
 from s3_assets.cli.check import check
+from s3_assets.cli.compare import compare
 from s3_assets.cli.demo import demo
 from s3_assets.cli.estimate import estimate
+from s3_assets.cli.leaderboard import leaderboard
 from s3_assets.cli.ledger import ledger
 from s3_assets.cli.new_task import new_task
 from s3_assets.cli.reset import reset
@@ -35,6 +37,8 @@ app.command("check")(check)
 app.command("estimate")(estimate)
 app.command("run")(run)
 app.command("status")(status)
+app.command("compare")(compare)
+app.command("leaderboard")(leaderboard)
 app.command("sql")(sql)
 app.command("reset")(reset)
 app.add_typer(ledger, name="ledger")

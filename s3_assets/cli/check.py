@@ -6,11 +6,12 @@ import typer
 from rich.console import Console
 
 from s3_assets import settings
-from s3_assets.generation.estimate import SPENT, estimate_each_error, estimate_rounds
+from s3_assets.generation.contexts import read_contexts
+from s3_assets.generation.estimate import SPENT, estimate_rounds
 from s3_assets.student.weights import resolve_weights
 from s3_assets.tasks.gold import read_gold
+from s3_assets.tasks.gold_spec import SPLITS
 from s3_assets.tasks.load import get_task
-from s3_assets.tasks.spec import SPLITS
 from s3_assets.teacher.endpoint import base_url, check_teacher
 
 
@@ -22,7 +23,7 @@ def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
     gold = read_gold(declared)
     counts = dict(gold["split"].value_counts().iter_rows())
     console.print("gold: " + ", ".join(f"{counts.get(split, 0)} {split}" for split in SPLITS))
-    for label in declared.spec.labels:
+    for label in declared.spec.labels if declared.spec.kind != "qa" else ():
         console.print(f"  {label}: {gold.filter(gold['label'] == label).height} rows")
     if not counts.get("test"):
         console.print("  no test split: results will be reported on selecting gold only, and say so")
@@ -32,14 +33,13 @@ def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
     where = "embedded (a grammar without a model)" if embedded else base_url(declared)
     console.print(f"teacher: {where}, model {declared.spec.teacher.model}")
     warehouse = settings.warehouse()
-    (seed,) = estimate_rounds(declared, warehouse, 0, 0)
-    made = "; it is there already" if seed.ground == SPENT else ""
-    console.print(f"seed set: {seed.cost.calls:.0f} calls, about {seed.cost.tokens:.0f} tokens{made}")
-    each = estimate_each_error(declared, warehouse)
-    console.print(
-        f"each error: 1 call, about {each.tokens / each.calls:.0f} tokens, more where rows are refused; "
-        f"at most {counts['steer']} errors a round"
-    )
+    contexts = read_contexts(declared, gold)
+    if contexts:
+        console.print(f"contexts: {len(contexts)}")
+    for title, round_ in (("seed set", 0), ("extrapolated set of round 0", 1)):
+        (one,) = estimate_rounds(declared, warehouse, round_, round_)
+        made = "it is there already" if one.ground == SPENT else one.ground
+        console.print(f"{title}: about {one.cost.calls:.0f} calls, {one.cost.tokens:.0f} tokens ({made})")
     console.print(f"whole rounds: `s3-assets estimate {declared.name}`")
     budget = declared.spec.budget
     console.print(f"budget: {budget.calls or 'no limit of'} calls, {budget.tokens or 'no limit of'} tokens")

@@ -18,14 +18,16 @@ QUERIES = {
 select e.round, e.text as gold_error, e.prediction as was_predicted, x.text as extrapolated
 from error_set e
 join extrapolated_set x using (task, arm, seed, round, gold_id)
-join predictions p on p.gold_id = e.gold_id and p.task = e.task and p.round = {LAST_ROUND} and p.correct
-where e.task = '{DEMO_TASK}' and e.round < {LAST_ROUND}
+join predictions p
+  on p.gold_id = e.gold_id and p.task = e.task and p.arm = e.arm and p.seed = e.seed and p.round = {LAST_ROUND}
+  and p.correct
+where e.task = '{DEMO_TASK}' and e.arm = 'default' and e.seed = 0 and e.round < {LAST_ROUND}
 qualify row_number() over (partition by e.round order by e.loss desc, x.example_id) = 1
 order by e.round""",
     "Drift of each round's seed set from steering gold, beside what sampling alone explains": f"""
 select round, metric, round(value, 3) as value, round(floor, 3) as floor, n_syn
 from drift
-where task = '{DEMO_TASK}' and label is null
+where task = '{DEMO_TASK}' and arm = 'default' and seed = 0 and label is null
 order by metric, round""",
 }
 

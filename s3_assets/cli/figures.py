@@ -14,6 +14,8 @@ from s3_assets.loop.progress import HEADLINE_DRIFT, RoundFigures, Score
 from s3_assets.tasks.load import Task
 from s3_assets.teacher.ledger import Spent
 
+EMBEDDED = "Teacher: embedded, a grammar without a model, for trying the pipeline. Not an LLM result."
+
 
 def percent(score: Score | None) -> str:
     """Accuracy in percent, or a dash."""
@@ -73,4 +75,4 @@ def print_rounds(
     elif any(costs):
         console.print(f"cost: ${sum(cost or 0 for cost in costs):.4f}", highlight=False)
     if task.spec.teacher.backend == "embedded":
-        console.print("Teacher: embedded, a grammar without a model, for trying the pipeline. Not an LLM result.")
+        console.print(EMBEDDED)

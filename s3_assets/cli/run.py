@@ -18,7 +18,7 @@ from rich.logging import RichHandler
 
 from s3_assets import settings
 from s3_assets.cli.figures import print_rounds
-from s3_assets.loop.fingerprints import DRIFT, ERROR_SET, EXTRAPOLATED_SET, GOLD, SEED_SET, TRAINED_MODEL
+from s3_assets.loop.fingerprints import DRIFT, ERROR_SET, EXTRAPOLATED_SET, GOLD, SEED_SET, TRAINED_MODEL, loop_key
 from s3_assets.loop.progress import round_figures, selecting_gains
 from s3_assets.loop.state import Board
 from s3_assets.loop.stop import should_stop
@@ -61,17 +61,17 @@ def run_rounds(console: Console, task: Task, first: int, last: int, until_stop: 
     seconds: dict[int, float] = {}
     command = secrets.token_hex(8)
     if not Board(task, warehouse).is_live(GOLD, 0):
-        _materialize(instance, task, [GOLD], None, command)
+        materialize(instance, task, [GOLD], None, command)
     reached = last
     for round_ in range(first, last + 1):
         began = time.monotonic()
         if round_ > 0 and not Board(task, warehouse).is_live(EXTRAPOLATED_SET, round_ - 1):
             console.print(f"round {round_ - 1}: extrapolating its errors")
-            _materialize(instance, task, [EXTRAPOLATED_SET], round_ - 1, command)
+            materialize(instance, task, [EXTRAPOLATED_SET], round_name(round_ - 1), command)
         wanted = _not_live(task, warehouse, round_)
         if wanted:
             console.print(f"round {round_}: {', '.join(wanted)}")
-            _materialize(instance, task, wanted, round_, command)
+            materialize(instance, task, wanted, round_name(round_), command)
             seconds[round_] = time.monotonic() - began
         else:
             console.print(f"round {round_}: there already, nothing to do")
@@ -81,7 +81,7 @@ def run_rounds(console: Console, task: Task, first: int, last: int, until_stop: 
             reached = round_
             break
     figures = [round_figures(task, warehouse, round_) for round_ in range(reached + 1)]
-    print_rounds(console, task, figures, paid_by_round(warehouse, task.name), seconds)
+    print_rounds(console, task, figures, paid_by_round(warehouse, loop_key(task, 0)), seconds)
 
 
 def parse_rounds(text: str, task: Task) -> tuple[int, int]:
@@ -126,9 +126,10 @@ def _not_live(task: Task, warehouse: Warehouse, round_: int) -> list[str]:
     return [name for name in (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT) if not board.is_live(name, round_)]
 
 
-def _materialize(
-    instance: "dg.DagsterInstance", task: Task, assets: Sequence[str], round_: int | None, command: str
+def materialize(
+    instance: "dg.DagsterInstance", task: Task, assets: Sequence[str], partition: str | None, command: str
 ) -> None:
+    """Materialize assets of a task in this process. ``command`` marks the runs of one command; see ``COMMAND_TAG``."""
     import dagster as dg
 
     from s3_assets.assets.common import COMMAND_TAG
@@ -139,7 +140,7 @@ def _materialize(
     result = job.execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey([task.name, name]) for name in assets],
-        partition_key=None if round_ is None else round_name(round_),
+        partition_key=partition,
         # Progress comes through the package's own logger; Dagster keeps its events for the UI.
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         tags={"s3/task": task.name, COMMAND_TAG: command},

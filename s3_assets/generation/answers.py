@@ -1,4 +1,4 @@
-"""Reading a teacher's raw answer: JSON in, rationales or examples out, faults named.
+"""Reading a teacher's raw answer: JSON in, rationales, examples or a label out, faults named.
 
 Belongs here: finding and checking the JSON of an answer. Does not belong here: whether a row is good enough to train
 on (``gates.py``), asking (``teacher/``).
@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from s3_assets.prompting.contract import EXAMPLES, RATIONALES
+from s3_assets.prompting.contract import EXAMPLES, LABEL, RATIONALES
 from s3_assets.teacher.answer import Fault, Reading, Received, UnusableAnswer
 from s3_assets.teacher.request import TeacherRequest
 
@@ -27,9 +27,10 @@ REFUSES = re.compile(
 
 
 def read_answer(request: TeacherRequest, received: Received) -> Reading:
-    """The list an answer holds: strings for rationales, objects for examples; not more than was asked for.
+    """What an answer holds: a list of strings for rationales, of objects for examples, or the label asked for.
 
-    Of an answer that broke off, the items that are whole. ``UnusableAnswer`` says what is wrong when there are none.
+    Not more than was asked for. Of an answer that broke off, the items that are whole. ``UnusableAnswer`` says what is
+    wrong when there are none.
     """
     raw = received.text
     if received.refused:
@@ -40,6 +41,8 @@ def read_answer(request: TeacherRequest, received: Received) -> Reading:
     content, broken = _parse(raw)
     if content is None:
         raise UnusableAnswer(_unread(request, raw, broken))
+    if request.kind == LABEL:
+        return _read_label(request, content, raw)
     items = content.get(name) if isinstance(content, dict) else None
     if not isinstance(items, list):
         if isinstance(content, dict) and {"labels", "count"} <= content.keys():
@@ -61,6 +64,14 @@ def read_answer(request: TeacherRequest, received: Received) -> Reading:
         fault = Fault(FEWER, f"{len(items)} items where {wanted} were asked for", raw, len(items))
     # More than was asked for is not taken: rows must not depend on how talkative a teacher is.
     return Reading(items[:wanted] if wanted else items, fault)
+
+
+def _read_label(request: TeacherRequest, content: Any, raw: str) -> Reading:
+    allowed = request.schema["properties"][LABEL]["enum"]
+    label = content.get(LABEL) if isinstance(content, dict) else None
+    if label not in allowed:
+        raise UnusableAnswer(Fault(SCHEMA, f"the label is {label!r}, not one of {', '.join(allowed)}", raw))
+    return Reading(label)
 
 
 def _parse(raw: str) -> tuple[Any | None, str | None]:

@@ -13,14 +13,17 @@ from typing import cast
 
 import polars as pl
 
-from s3_assets.generation.extrapolate import error_wanted, write_extrapolated_set
+from s3_assets.generation.contexts import read_contexts
+from s3_assets.generation.extrapolate import source_wanted, write_extrapolated_set
 from s3_assets.generation.filling import Written
-from s3_assets.generation.gates import Gates, gold_texts, seen_texts
+from s3_assets.generation.gates import Gates, open_gates, seen_texts
 from s3_assets.generation.imagined import Cost, Imagined, Known, without_warnings
 from s3_assets.generation.rates import measured_rates
-from s3_assets.generation.seed import write_seed_set
+from s3_assets.generation.seed import seed_size, write_seed_set
+from s3_assets.generation.sublabels import count_sublabels
 from s3_assets.loop.fingerprints import ERROR_SET, EXTRAPOLATED_SET, SEED_SET, loop_key
 from s3_assets.loop.state import Board
+from s3_assets.prompting.contract import written_fields
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import Task, TaskError
@@ -35,9 +38,6 @@ ASSUMED_ERRORS = 0.3
 
 # Chance decides which rows are accepted, so small steps are imagined more often.
 REQUESTS_TO_IMAGINE, MOST_RUNS = 1000, 20
-
-# Steering rows whose mean is taken for one error.
-ROWS_FOR_A_MEAN = 200
 
 # How much longer extrapolated rows are taken to be than their error, until it is known: teachers measured so far wrote
 # between as much and half as much again.
@@ -75,12 +75,6 @@ def estimate_rounds(task: Task, warehouse: Warehouse, first: int, last: int) -> 
     """
     with _forecast(task, warehouse) as ahead:
         return [ahead.round(round_) for round_ in range(first, last + 1)]
-
-
-def estimate_each_error(task: Task, warehouse: Warehouse) -> Cost:
-    """What extrapolating one error comes to, by the mean over steering gold."""
-    with _forecast(task, warehouse) as ahead:
-        return ahead.each_error()
 
 
 def beyond_budget(task: Task, warehouse: Warehouse, rounds: Sequence[RoundEstimate]) -> list[str]:
@@ -132,7 +126,6 @@ class _Forecast:
         self._board = Board(task, warehouse)
         self._gold = read_gold(task)
         self._steer = self._gold.filter(pl.col("split") == "steer")
-        self._texts = gold_texts(self._gold, task.spec.text_fields)
         self._rates = measured_rates(task, warehouse)
         self._known = Known(task, ledger)
         self._lengths = _lengths(task, self._steer)
@@ -149,31 +142,22 @@ class _Forecast:
         if self._task.spec.teacher.mode == "replay":
             return RoundEstimate(round_, Cost(), REPLAY)
         if round_ == 0:
-            contexts = self._steer["text"].unique(maintain_order=True).to_list()
+            contexts = read_contexts(self._task, self._gold)
 
             def seed(session: TeacherSession, gates: Gates, written: Written) -> None:
-                write_seed_set(self._task, session, contexts, gates, written)
+                sublabels = count_sublabels(self._task, session, self._steer, written)
+                write_seed_set(self._task, session, contexts, gates, written, sublabels)
 
-            cost, known = self._imagine(
-                asset, math.ceil(self._task.spec.rows.seed / self._task.spec.rows.per_call), seed
-            )
+            cost, known = self._imagine(asset, math.ceil(seed_size(self._task) / self._task.spec.rows.per_call), seed)
             return RoundEstimate(round_, cost, FIRST, known)
-        errors, ground = self._errors(asked_in)
-        cost, known = self._imagine_errors(self._task, errors, asked_in)
+        sources, ground = self._sources(asked_in)
+        cost, known = self._imagine_sources(sources, asked_in)
         return RoundEstimate(round_, cost, ground, known)
 
-    def each_error(self) -> Cost:
-        """The mean over rows of steering gold, as if each were an error."""
-        spec = self._task.spec
-        uncapped = spec.model_copy(update={"rows": spec.rows.model_copy(update={"per_round": None})})
-        # In a round that no loop reaches: what the ledger has of real ones must not make this free.
-        few = self._steer.sample(min(self._steer.height, ROWS_FOR_A_MEAN), seed=spec.seed)
-        errors = _mistaken(self._task, few)
-        cost, _ = self._imagine_errors(Task(uncapped, self._task.folder), errors, spec.rounds)
-        return cost.shared(errors.height)
-
-    def _errors(self, round_: int) -> tuple[pl.DataFrame, str]:
-        """Errors that round ``round_`` extrapolates, and how they are known."""
+    def _sources(self, round_: int) -> tuple[pl.DataFrame, str]:
+        """Gold rows that round ``round_`` extrapolates, and how they are known."""
+        if self._task.spec.how.extrapolates == "gold":
+            return self._steer, "all of steering gold"
         for earlier in range(round_, -1, -1):
             state = self._board.step(ERROR_SET, earlier)
             if self._board.is_live(ERROR_SET, earlier) and state.part is not None:
@@ -183,16 +167,18 @@ class _Forecast:
         drawn = self._steer.sample(count, seed=self._task.spec.seed)
         return _mistaken(self._task, drawn), f"assumed {ASSUMED_ERRORS:.0%} errors"
 
-    def _imagine_errors(self, task: Task, errors: pl.DataFrame, round_: int) -> tuple[Cost, int]:
+    def _imagine_sources(self, sources: pl.DataFrame, round_: int) -> tuple[Cost, int]:
         """Mean cost of the extrapolated set of a round."""
+        task = self._task
         live = self._warehouse.live(SEED_SET, loop_key(task, round_).columns())
         seen = seen_texts(live.read(), task.spec.text_fields) if live is not None else set()
 
         def extrapolate(session: TeacherSession, gates: Gates, written: Written) -> None:
             gates.seen |= seen
-            write_extrapolated_set(task, session, errors, round_, gates, written)
+            write_extrapolated_set(task, session, sources, round_, gates, written)
 
-        return self._imagine(EXTRAPOLATED_SET, len(error_wanted(task, errors, round_)), extrapolate)
+        rows = sum(source_wanted(task, sources, round_).values())
+        return self._imagine(EXTRAPOLATED_SET, math.ceil(rows / task.spec.rows.per_call), extrapolate)
 
     def _imagine(
         self, asset: str, requests: int, step: Callable[[TeacherSession, Gates, Written], None]
@@ -204,7 +190,7 @@ class _Forecast:
         costs, recalled = Cost(), 0
         for run in range(runs):
             session = Imagined(self._task, rates, self._known, self._lengths, random.Random(run))
-            gates = Gates(self._task.spec.text_fields, self._texts)
+            gates = open_gates(self._task, self._gold)
             with without_warnings():
                 # A step uses no more of a session than this one has.
                 step(cast(TeacherSession, session), gates, Written())
@@ -215,7 +201,7 @@ class _Forecast:
 
 def _lengths(task: Task, steer: pl.DataFrame) -> dict[str | None, float]:
     """Characters an answer is expected to take for a row: by the error it is written from, or (None) without one."""
-    fields = task.spec.text_fields
+    fields = written_fields(task)
     each = steer.select("gold_id", pl.sum_horizontal(pl.col(name).str.len_chars() for name in fields))
     around = _AROUND_FIELD * len(fields) + _AROUND_ROW
     lengths: dict[str, int] = dict(each.iter_rows())
@@ -225,6 +211,8 @@ def _lengths(task: Task, steer: pl.DataFrame) -> dict[str | None, float]:
 
 def _mistaken(task: Task, rows: pl.DataFrame) -> pl.DataFrame:
     """Gold rows as errors, with another label as the prediction."""
+    if task.spec.kind == "qa":
+        return rows.with_columns(pl.col("answer").alias("prediction"))
     labels = list(task.spec.labels)
     other = dict(zip(labels, [*labels[1:], labels[0]], strict=True))
     return rows.with_columns(pl.col("label").replace_strict(other).alias("prediction"))

@@ -14,6 +14,8 @@ from typing import Any
 from s3_assets.generation.answers import read_answer
 from s3_assets.generation.gates import Gates
 from s3_assets.store.identity import example_id
+from s3_assets.tasks.answers import locate
+from s3_assets.tasks.spec import ANSWER
 from s3_assets.teacher.answer import Answer, Fault
 from s3_assets.teacher.request import TeacherRequest
 from s3_assets.teacher.session import TeacherSession
@@ -25,7 +27,9 @@ log = logging.getLogger(__name__)
 MOST_WAVES = 4
 MOST_AT_ONCE, MOST_IN_ALL = 2.0, 3.0
 
-# Requests of one slot within a round are numbered below this, so that rounds never share a sample number.
+# Sample numbers of one seed, and within it of one round, are below these: seeds and rounds never share one, so that
+# another seed gets answers of its own and a lasting error gets new ones.
+SAMPLES_PER_SEED = 1_000_000
 SAMPLES_PER_ROUND = 1000
 
 SURPLUS = "surplus"
@@ -58,7 +62,7 @@ def fill(session: TeacherSession, plan: Plan, wanted: Mapping[str, int], gates: 
         asked[slot] += answer.request.rows_requested
         written.rejected.extend(rejected_answer(answer, fault) for fault in answer.faults)
         for place, item in enumerate(answer.content or ()):
-            kept = _with_context(item, answer.request.context)
+            kept = _completed(item, answer.request)
             refusal = gates.refuse(kept)
             if refusal is None and have[slot] >= wanted[slot]:
                 refusal = SURPLUS, "accepted, but more than was wanted"
@@ -91,39 +95,60 @@ def _more(
     return {slot: count for slot, count in asking.items() if count > 0}
 
 
-def _with_context(item: Any, context: str | None) -> Any:
-    """The row with the context it must keep, whatever the teacher made of it."""
-    return {**item, "text": context} if context is not None and isinstance(item, dict) else item
+def _completed(item: Any, request: TeacherRequest) -> Any:
+    """The row with what it must keep whatever the teacher made of it, and its answer as it stands in its context."""
+    if not isinstance(item, dict):
+        return item
+    row = {**item, **request.keeps}
+    context, answer = row.get("text"), row.get(ANSWER)
+    if isinstance(context, str) and isinstance(answer, str):
+        found = locate(context, answer, request.near)
+        row |= {"answer_start": None} if found is None else {ANSWER: context[slice(*found)], "answer_start": found[0]}
+    return row
 
 
 def _accepted(answer: Answer, place: int, item: Mapping[str, Any]) -> dict[str, Any]:
-    text, text2 = item["text"].strip(), item["text2"].strip() if "text2" in item else None
-    label = answer.request.label
+    label, span = answer.request.label, item.get(ANSWER)
+    # The context of a span stays as it is: its answer has a place in it.
+    text = item["text"] if span is not None else item["text"].strip()
+    text2 = item["text2"].strip() if "text2" in item else None
     return {
-        "example_id": example_id(text, text2, label),
+        "example_id": example_id(text, text2, label, span),
         "text": text,
         "text2": text2,
         "label": label,
+        "sublabel": answer.request.sublabel,
+        ANSWER: span,
+        "answer_start": item.get("answer_start"),
         **_cause(answer, place),
     }
 
 
 def _refused(answer: Answer, place: int, item: Any, gate: str, reason: str) -> dict[str, Any]:
     texts = item if isinstance(item, dict) else {}
-    text, text2 = (value if isinstance(value := texts.get(name), str) else None for name in ("text", "text2"))
+    text, text2, span = (
+        value if isinstance(value := texts.get(name), str) else None for name in ("text", "text2", ANSWER)
+    )
     label = answer.request.label
     return {
         **_cause(answer, place),
         "text": text,
         "text2": text2,
         "label": label,
-        "row_id": None if text is None else example_id(text.strip(), text2.strip() if text2 else None, label),
+        ANSWER: span,
+        "row_id": None if text is None else example_id(text.strip(), text2.strip() if text2 else None, label, span),
         "stage": ROW,
         "gate": gate,
         "reason": reason,
         "value": None,
         "raw": None if text is not None else str(item),
     }
+
+
+def portions(rows: int, most: int) -> list[int]:
+    """``rows`` in requests of at most ``most``."""
+    whole, rest = divmod(rows, most)
+    return [most] * whole + ([rest] if rest else [])
 
 
 def rejected_answer(answer: Answer, fault: Fault) -> dict[str, Any]:
@@ -133,6 +158,7 @@ def rejected_answer(answer: Answer, fault: Fault) -> dict[str, Any]:
         "text": None,
         "text2": None,
         "label": answer.request.label,
+        ANSWER: None,
         "row_id": None,
         "stage": RESPONSE,
         "gate": fault.gate,

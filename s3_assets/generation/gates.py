@@ -11,18 +11,25 @@ from typing import Any
 import polars as pl
 
 from s3_assets.generation.answers import REFUSES
+from s3_assets.tasks.load import Task
+from s3_assets.tasks.spec import ANSWER
 from s3_assets.tasks.split import normalise
 
 FIELDS, EMPTY, REFUSAL, GOLD_COPY, DUPLICATE = "fields", "empty", "refusal", "gold_copy", "duplicate"
+NO_SPAN = "answer_not_in_context"
 
 
 @dataclass
 class Gates:
-    """Gates of one step. ``gold`` and ``seen`` hold normalised texts, gold with the split it belongs to."""
+    """Gates of one step. ``gold`` and ``seen`` hold normalised texts, gold with the split it belongs to.
+
+    ``spans``: rows are questions, whose ``answer`` must have been found in their context (``answer_start``).
+    """
 
     fields: tuple[str, ...]
     gold: Mapping[tuple[str, ...], str]
     seen: set[tuple[str, ...]] = field(default_factory=set)
+    spans: bool = False
 
     def refuse(self, item: Any) -> tuple[str, str] | None:
         """Gate and reason when ``item`` is not accepted; None when it is, and then it counts as seen."""
@@ -34,12 +41,26 @@ class Gates:
         key = tuple(normalise(item[name]) for name in self.fields)
         if any(REFUSES.search(text) for text in key):
             return REFUSAL, "the teacher refuses instead of writing the text"
+        if self.spans and not isinstance(item.get("answer_start"), int):
+            return NO_SPAN, f"the answer {item.get(ANSWER)!r} does not stand in the context"
+        copied = self._copied(key)
+        if copied is None:
+            self.seen.add(key)
+        return copied
+
+    def _copied(self, key: tuple[str, ...]) -> tuple[str, str] | None:
         if key in self.gold:
             return GOLD_COPY, f"the same text is in {self.gold[key]} gold"
         if key in self.seen:
             return DUPLICATE, "the same text is in the set already"
-        self.seen.add(key)
         return None
+
+
+def open_gates(task: Task, gold: pl.DataFrame, seen: pl.DataFrame | None = None) -> Gates:
+    """The gates of a step of ``task``; ``seen`` holds the rows that are in its training set already."""
+    fields = task.spec.text_fields
+    already = seen_texts(seen, fields) if seen is not None else set()
+    return Gates(fields, gold_texts(gold, fields), already, spans=task.spec.kind == "qa")
 
 
 def gold_texts(gold: pl.DataFrame, fields: tuple[str, ...]) -> dict[tuple[str, ...], str]:

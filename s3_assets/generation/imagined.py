@@ -14,8 +14,9 @@ from typing import Any
 
 from s3_assets.generation import filling
 from s3_assets.generation.rates import Rates, message_characters
-from s3_assets.prompting.contract import RATIONALES
+from s3_assets.prompting.contract import LABEL, RATIONALES, written_fields
 from s3_assets.tasks.load import Task
+from s3_assets.tasks.spec import ANSWER
 from s3_assets.teacher.answer import Answer, Read, Received, UnusableAnswer
 from s3_assets.teacher.endpoint import base_url
 from s3_assets.teacher.ledger import Ledger
@@ -130,9 +131,10 @@ class Imagined:
             money = price.cost(*each) * self._answers * (spec.batch_price_factor if spec.mode == "batch" else 1.0)
         return Cost(self._calls, self._read, self._written, money)
 
-    def _imagine(self, request: TeacherRequest) -> list[Any]:
+    def _imagine(self, request: TeacherRequest) -> Any:
         rates = self.rates[request.kind]
-        rows = self.task.spec.rationales.per_label if request.kind == RATIONALES else request.rows_requested
+        one = {RATIONALES: self.task.spec.rationales.per_label, LABEL: 1}
+        rows = one.get(request.kind, request.rows_requested)
         length = rates.characters if rates.characters is not None else self.lengths[request.gold_id]
         read = rates.answers * rates.read * message_characters(request)
         self._calls += rates.calls
@@ -140,9 +142,11 @@ class Imagined:
         self._read += read
         self._cached += read * rates.cached
         self._written += rates.answers * rates.written * rows * length
+        if request.kind == LABEL:
+            return self.rng.choice(request.schema["properties"][LABEL]["enum"])
         if request.kind == RATIONALES:
             return [f"{number} ".ljust(round(length), "r") for number in range(rows)]
-        return [self._row(accepted) for accepted in self._accepted(rates, rows)]
+        return [self._row(request, accepted) for accepted in self._accepted(rates, rows)]
 
     def _accepted(self, rates: Rates, rows: int) -> list[bool]:
         """Which of ``rows`` rows are accepted: drawn from earlier requests, whose rows often fail together."""
@@ -153,10 +157,12 @@ class Imagined:
             drawn += self.rng.sample(marks, min(asked, rows - len(drawn)))
         return [mark and self.rng.random() >= rates.repeated for mark in drawn]
 
-    def _row(self, accepted: bool) -> dict[str, str]:
+    def _row(self, request: TeacherRequest, accepted: bool) -> dict[str, str]:
         self._texts += 1
         # Gates refuse the empty text.
-        return dict.fromkeys(self.task.spec.text_fields, f"imagined text {self._texts}" if accepted else "")
+        row = dict.fromkeys(written_fields(self.task), f"imagined text {self._texts}" if accepted else "")
+        # The first word of a context is an answer that stands in it.
+        return row | {ANSWER: request.keeps["text"].split()[0]} if ANSWER in row else row
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import polars as pl
 from s3_assets.generation.filling import SURPLUS
 from s3_assets.generation.gates import DUPLICATE, GOLD_COPY
 from s3_assets.loop.fingerprints import EXTRAPOLATED_SET, SEED_SET, loop_key
-from s3_assets.prompting.contract import EXAMPLES, RATIONALES
+from s3_assets.prompting.contract import EXAMPLES, LABEL, RATIONALES
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import Task
 from s3_assets.teacher.endpoint import base_url
@@ -23,6 +23,7 @@ from s3_assets.teacher.request import TeacherRequest, teacher_id
 # English text of most tokenizers.
 CHARACTERS_PER_TOKEN = 4.0
 CHARACTERS_PER_RATIONALE = 48.0
+CHARACTERS_PER_LABEL = 25.0
 
 # Share of extrapolated rows taken to copy their error or to repeat one another until it is known: the least, and the
 # most, which is for a teacher that repeats itself in the seed set. How often it does there says no more: prompts of the
@@ -88,6 +89,8 @@ def measured_rates(task: Task, warehouse: Warehouse) -> dict[tuple[str, str], Ra
     per_label = task.spec.rationales.per_label
     listed = _characters(rationales.with_columns(pl.lit(per_label, pl.Int64).alias("rows_requested")))
     asked = rationales if rationales.height else pl.concat([seed, extrapolated])
+    # A label is a short answer; a task asks few of them beside its rows.
+    found[SEED_SET, LABEL] = Rates(characters=CHARACTERS_PER_LABEL)
     found[SEED_SET, RATIONALES] = _rates(asked, listed or CHARACTERS_PER_RATIONALE, None)
     return found
 

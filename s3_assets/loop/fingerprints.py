@@ -4,13 +4,15 @@ Belongs here: the dependency table of the loop, across rounds too, and the finge
 belong here: doing the step (``steps.py``) or judging what is live (``state.py``).
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from s3_assets.generation.contexts import contexts_digest
+from s3_assets.generation.seed import seed_size
 from s3_assets.prompting.templates import wording
 from s3_assets.store.identity import digest
 from s3_assets.store.parts import Part, RoundKey
+from s3_assets.tasks.files import named_file
 from s3_assets.tasks.gold import gold_digest
 from s3_assets.tasks.load import Task
 from s3_assets.teacher.endpoint import base_url
@@ -18,12 +20,13 @@ from s3_assets.teacher.request import sampling, teacher_id
 
 GOLD, SEED_SET, TRAINED_MODEL = "gold", "seed_set", "trained_model"
 ERROR_SET, EXTRAPOLATED_SET, DRIFT = "error_set", "extrapolated_set", "drift"
+EXPERIMENT, LEADERBOARD = "experiment", "leaderboard"
 
 # Order within a round: each step reads only what stands before it, or the round before.
 ROUND_ASSETS = (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT, EXTRAPOLATED_SET)
 
 # Raised when a step's code changes what it writes for the same inputs.
-CODE_VERSIONS = {GOLD: 1, SEED_SET: 3, TRAINED_MODEL: 1, ERROR_SET: 1, EXTRAPOLATED_SET: 3, DRIFT: 1}
+CODE_VERSIONS = {GOLD: 2, SEED_SET: 4, TRAINED_MODEL: 2, ERROR_SET: 2, EXTRAPOLATED_SET: 4, DRIFT: 1}
 
 
 def loop_key(task: Task, round_: int) -> RoundKey:
@@ -31,19 +34,30 @@ def loop_key(task: Task, round_: int) -> RoundKey:
     return RoundKey(task.name, task.spec.strategy, task.spec.seed, round_)
 
 
-def upstream(asset: str, round_: int) -> list[tuple[str, int]]:
+def last_round(task: Task) -> int:
+    """Round of an arm's last student when its strategy is compared with others; 0 for strategies without rounds."""
+    return task.spec.experiment.rounds if task.spec.how.extrapolates is not None else 0
+
+
+def trains_on_gold(task: Task, round_: int) -> bool:
+    """Whether the student of a round is trained on steering and selecting gold too. Only an arm's last one may be."""
+    return task.spec.how.gold != "none" and round_ == last_round(task)
+
+
+def upstream(task: Task, asset: str, round_: int) -> list[tuple[str, int]]:
     """Assets and rounds a step reads. ``gold`` has no round and is listed with round 0."""
     if asset == GOLD:
         return []
     if asset == SEED_SET and round_ > 0:
         # The edge across rounds that Dagster cannot draw: the paper's D_seed plus every D_add so far.
         return [(GOLD, 0), (SEED_SET, round_ - 1), (EXTRAPOLATED_SET, round_ - 1)]
+    how = task.spec.how
     within = {
         SEED_SET: [],
-        TRAINED_MODEL: [SEED_SET],
+        TRAINED_MODEL: [SEED_SET] if how.synthetic else [],
         ERROR_SET: [TRAINED_MODEL],
         DRIFT: [SEED_SET],
-        EXTRAPOLATED_SET: [SEED_SET, ERROR_SET],
+        EXTRAPOLATED_SET: [SEED_SET, ERROR_SET] if how.extrapolates == "errors" else [SEED_SET],
     }[asset]
     return [(GOLD, 0), *((name, round_) for name in within)]
 
@@ -59,16 +73,21 @@ def _declared(task: Task, asset: str, round_: int) -> Any:
     if asset == GOLD:
         return [spec.fields.model_dump(), sorted(spec.labels), spec.kind, spec.gold.model_dump(), gold_digest(task)]
     if asset == SEED_SET and round_ == 0:
-        own = hashlib.blake2b(task.path(spec.seed_rows).read_bytes()).hexdigest() if spec.seed_rows else None
-        return [*_asked(task), spec.rows.seed, spec.rows.per_call, spec.rationales.model_dump(), own]
+        own = named_file(task, "seed_rows", spec.seed_rows, ()).digest() if spec.seed_rows else None
+        rationales = spec.rationales.model_dump() if spec.how.rationales else None
+        return [*_asked(task), seed_size(task), spec.rows.per_call, rationales, own, contexts_digest(task)]
     if asset == TRAINED_MODEL:
-        return [spec.student.model_dump(), list(spec.labels), spec.seed]
+        judged = spec.qa.model_dump() if spec.kind == "qa" else None
+        return [spec.student.model_dump(), list(spec.labels), spec.seed, judged, trains_on_gold(task, round_)]
     if asset == EXTRAPOLATED_SET:
-        return [*_asked(task), spec.rows.per_error, spec.rows.per_round]
+        how = [spec.how.extrapolates, spec.how.one_each, spec.how.shows_prediction]
+        return [*_asked(task), spec.rows.per_error, spec.rows.per_round, spec.rows.per_call, how]
     return None
 
 
 def _asked(task: Task) -> list[Any]:
     spec = task.spec
     teacher = [teacher_id(task, base_url(task)), spec.teacher.model, sampling(spec.teacher)]
-    return [teacher, spec.kind, spec.description, spec.labels, wording(task), spec.pair.model_dump(), spec.seed]
+    labels = {name: declared.model_dump() for name, declared in spec.labels.items()}
+    kept = spec.qa.keep_answer if spec.kind == "qa" else spec.pair.model_dump()
+    return [teacher, spec.kind, spec.description, labels, wording(task), kept, spec.seed]

@@ -6,6 +6,7 @@ after its checks passed. Does not belong here: what a step does (``steps.py``), 
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from s3_assets.loop.fingerprints import GOLD, input_fingerprint, loop_key
 from s3_assets.loop.state import Board
 from s3_assets.store.parts import DATA_VERSION, INPUT_FINGERPRINT, INPUTS, Part, Warehouse
 from s3_assets.tasks.load import Task
+
+# When the step began, in UTC milliseconds: what the teacher was asked from then on, the part was made of.
+BEGAN = "began"
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +66,7 @@ def publish(
         rows = live.read()
         checks = check(rows, inputs) if check else ()
         return StepResult(live, rows, json.loads(live.metadata().get("numbers", "{}")), reused=True, checks=checks)
+    began = time.time_ns() // 1_000_000
     rows, numbers = make(inputs)
     checks = check(rows, inputs) if check else ()
     if not all(done.passed for done in checks):
@@ -70,6 +75,7 @@ def publish(
         INPUT_FINGERPRINT: input_fingerprint(task, asset, round_, inputs),
         INPUTS: json.dumps({name: part.part_id for name, part in sorted(inputs.items())}),
         "numbers": json.dumps(numbers),
+        BEGAN: str(began),
     }
     if version is not None:
         notes[DATA_VERSION] = version(rows)

@@ -47,7 +47,7 @@ class Board:
     def inputs(self, asset: str, round_: int) -> dict[str, Part]:
         """Live upstream parts of a step, by asset. ``NotReady`` when one is missing or stale."""
         found: dict[str, Part] = {}
-        for name, upstream_round in upstream(asset, round_):
+        for name, upstream_round in upstream(self._task, asset, round_):
             state = self.step(name, upstream_round)
             if state.state != LIVE or state.part is None:
                 raise NotReady(_not_ready(self._task, asset, round_, state))
@@ -82,7 +82,7 @@ class Board:
         if part is None:
             return StepState(asset, round_, MISSING, "never made, or reset", None)
         inputs: dict[str, Part] = {}
-        for name, upstream_round in upstream(asset, round_):
+        for name, upstream_round in upstream(self._task, asset, round_):
             above = self.step(name, upstream_round)
             if above.state != LIVE or above.part is None:
                 return StepState(asset, round_, STALE, f"{_title(name, upstream_round)} is {above.state}", part)
@@ -93,12 +93,13 @@ class Board:
         return StepState(asset, round_, STALE if lost else LIVE, lost or "", part)
 
     def _lost_weights(self, part: Part) -> str | None:
-        path = str(part.read()["path"][0])
-        return (
-            None
-            if (self._warehouse.root / path / "model.safetensors").is_file()
-            else f"its weights are gone from {path}"
-        )
+        if not self._task.keeps_weights:
+            return None
+        path = part.read()["path"][0]
+        if path is None:
+            return "its weights were not kept"
+        kept = (self._warehouse.root / str(path) / "model.safetensors").is_file()
+        return None if kept else f"its weights are gone from {path}"
 
 
 def _title(asset: str, round_: int) -> str:

@@ -11,19 +11,30 @@ from typing import Any
 import polars as pl
 
 from s3_assets.drift.measures import measure_drift
+from s3_assets.generation.contexts import read_contexts
 from s3_assets.generation.extrapolate import write_extrapolated_set
 from s3_assets.generation.filling import ROW, Written
-from s3_assets.generation.gates import Gates, gold_texts, seen_texts
+from s3_assets.generation.gates import Gates, open_gates
 from s3_assets.generation.seed import read_seed_rows, write_seed_set
+from s3_assets.generation.sublabels import count_sublabels
 from s3_assets.loop.checks import Check, check_rows, check_training_set
-from s3_assets.loop.fingerprints import DRIFT, ERROR_SET, EXTRAPOLATED_SET, GOLD, SEED_SET, TRAINED_MODEL, loop_key
+from s3_assets.loop.fingerprints import (
+    DRIFT,
+    ERROR_SET,
+    EXTRAPOLATED_SET,
+    GOLD,
+    SEED_SET,
+    TRAINED_MODEL,
+    loop_key,
+    trains_on_gold,
+)
 from s3_assets.loop.publish import Inputs, Made, Numbers, StepResult, publish
 from s3_assets.loop.training import train_round
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.store.tables import table
 from s3_assets.tasks.gold import read_gold
+from s3_assets.tasks.gold_spec import SPLITS
 from s3_assets.tasks.load import Task
-from s3_assets.tasks.spec import SPLITS
 from s3_assets.teacher.session import teacher_session
 
 
@@ -45,11 +56,11 @@ def make_seed_set(
 
     ``run_id`` is what the budget of a run is counted by.
     """
-    key, fields = loop_key(task, round_), task.spec.text_fields
+    key = loop_key(task, round_)
 
     def write(inputs: Inputs) -> Made:
         gold = inputs[GOLD].read()
-        gates = Gates(fields, gold_texts(gold, fields))
+        gates = open_gates(task, gold)
         numbers: Numbers = {}
         with _written(warehouse, SEED_SET, key) as written:
             if task.spec.seed_rows is not None:
@@ -57,9 +68,10 @@ def make_seed_set(
                 _own_rows(task, gates, written)
             else:
                 origin = "seed"
-                contexts = gold.filter(pl.col("split") == "steer")["text"].unique(maintain_order=True).to_list()
+                contexts, steer = read_contexts(task, gold), gold.filter(pl.col("split") == "steer")
                 with teacher_session(task, warehouse, key, SEED_SET, run_id) as session:
-                    write_seed_set(task, session, contexts, gates, written)
+                    sublabels = count_sublabels(task, session, steer, written)
+                    write_seed_set(task, session, contexts, gates, written, sublabels)
                 numbers = session.tally.numbers()
         rows = _frame(SEED_SET, written.accepted, {**key.columns(), "origin": origin, "first_round": 0})
         return rows, numbers | _counts(rows, written)
@@ -76,21 +88,29 @@ def make_seed_set(
         return rows, {"rows": rows.height, "rows_added": added.height}
 
     def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
-        return check_training_set(rows, inputs[GOLD].read(), list(task.spec.labels), fields)
+        return check_training_set(rows, inputs[GOLD].read(), list(task.spec.labels), task.spec.text_fields)
 
     return publish(task, warehouse, SEED_SET, round_, write if round_ == 0 else extend, check, force=force)
 
 
 def make_trained_model(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
-    """Train the student from its checkpoint on the round's seed set, then predict all gold rows."""
+    """Train the student from its checkpoint on the round's seed set, then predict the gold rows it was not trained on.
+
+    Arms that add gold train their last student on steering and selecting gold too, those of gold alone on nothing else.
+    """
     key = loop_key(task, round_)
 
     def make(inputs: Inputs) -> Made:
-        trained = train_round(task, warehouse, key, inputs[SEED_SET].read(), inputs[GOLD].read())
+        gold = inputs[GOLD].read()
+        seed_set = inputs[SEED_SET].read() if SEED_SET in inputs else None
+        trained = train_round(
+            task, warehouse, key, seed_set, gold, with_gold=trains_on_gold(task, round_), shared=not force
+        )
         # Before the model's own part: whoever sees the model live must find its predictions.
         warehouse.write("predictions", key.columns(), trained.predictions)
         row = trained.row.row(0, named=True)
-        shown = ("training_rows", "epochs", "best_epoch", "train_seconds", *(f"{split}_accuracy" for split in SPLITS))
+        scores = (f"{split}_{score}" for split in SPLITS for score in ("accuracy", "f1"))
+        shown = ("training_rows", "gold_rows", "epochs", "best_epoch", "train_seconds", *scores)
         return trained.row, {name: row[name] for name in shown if row[name] is not None}
 
     def version(row: pl.DataFrame) -> str:
@@ -112,8 +132,8 @@ def make_error_set(task: Task, warehouse: Warehouse, round_: int, force: bool = 
                 f"predictions of round {round_} of task {task.name} are not those of its model {model_id}; "
                 "materialize trained_model of the round again with force: true"
             )
-        texts = inputs[GOLD].read().select("gold_id", "text", "text2")
-        wrong = predictions.filter(~pl.col("correct")).join(texts, on="gold_id")
+        texts = inputs[GOLD].read().select("gold_id", "text", "text2", "label", "sublabel", "answer", "answer_start")
+        wrong = predictions.drop("label").filter(~pl.col("correct")).join(texts, on="gold_id")
         rows = wrong.select(list(table(ERROR_SET).schema)).sort("gold_id")
         share = rows.height / predictions.height
         return rows, {"errors": rows.height, "steer_rows": predictions.height, "error_share": share}
@@ -124,23 +144,28 @@ def make_error_set(task: Task, warehouse: Warehouse, round_: int, force: bool = 
 def make_extrapolated_set(
     task: Task, warehouse: Warehouse, round_: int, force: bool = False, run_id: str | None = None
 ) -> StepResult:
-    """New examples from each error of the round, for the next round's seed set. ``run_id``: see ``make_seed_set``."""
-    key, fields = loop_key(task, round_), task.spec.text_fields
+    """New examples for the next round's seed set, from the errors of the round or, in GoldGen, from steering gold.
+
+    ``run_id``: see ``make_seed_set``.
+    """
+    key = loop_key(task, round_)
 
     def make(inputs: Inputs) -> Made:
-        gold, errors = inputs[GOLD].read(), inputs[ERROR_SET].read()
-        gates = Gates(fields, gold_texts(gold, fields), seen_texts(inputs[SEED_SET].read(), fields))
+        gold = inputs[GOLD].read()
+        by_errors = ERROR_SET in inputs
+        sources = inputs[ERROR_SET].read() if by_errors else gold.filter(pl.col("split") == "steer")
+        gates = open_gates(task, gold, inputs[SEED_SET].read())
         with (
             _written(warehouse, EXTRAPOLATED_SET, key) as written,
             teacher_session(task, warehouse, key, EXTRAPOLATED_SET, run_id) as session,
         ):
-            write_extrapolated_set(task, session, errors, round_, gates, written)
-        model_id = errors["model_id"][0] if errors.height else None
+            write_extrapolated_set(task, session, sources, round_, gates, written)
+        model_id = sources["model_id"][0] if by_errors and sources.height else None
         rows = _frame(EXTRAPOLATED_SET, written.accepted, {**key.columns(), "model_id": model_id})
-        return rows, {**session.tally.numbers(), "errors": errors.height, **_counts(rows, written)}
+        return rows, {**session.tally.numbers(), "sources": sources.height, **_counts(rows, written)}
 
     def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
-        return check_rows(rows, inputs[GOLD].read(), list(task.spec.labels), fields)
+        return check_rows(rows, inputs[GOLD].read(), list(task.spec.labels), task.spec.text_fields)
 
     return publish(task, warehouse, EXTRAPOLATED_SET, round_, make, check, force=force)
 
@@ -170,11 +195,11 @@ def _own_rows(task: Task, gates: Gates, written: Written) -> None:
     """The task's own seed rows through the same gates as a teacher's."""
     nobody: Mapping[str, Any] = {"gold_id": None, "request_id": None, "item": None}
     for row in read_seed_rows(task):
-        refusal = gates.refuse({name: row[name] for name in task.spec.text_fields})
+        refusal = gates.refuse({name: row[name] for name in (*task.spec.text_fields, "answer", "answer_start")})
         if refusal is None:
             written.accepted.append({**row, **nobody})
         else:
-            texts = {name: row[name] for name in ("text", "text2", "label")}
+            texts = {name: row[name] for name in ("text", "text2", "label", "answer")}
             why = {"row_id": row["example_id"], "stage": ROW, "gate": refusal[0], "reason": refusal[1]}
             written.rejected.append({**texts, **nobody, **why, "value": None, "raw": None})
 

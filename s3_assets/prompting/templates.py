@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     import jinja2
 
 _SHIPPED = Path(__file__).parent / "templates"
-ROLES = ("system", "rationales", "seed", "extrapolate")
+_DEFAULT = "default"
+ROLES = ("system", "rationales", "seed", "extrapolate", "label")
 
 
 def template_file(task: Task, role: str) -> Path:
-    """The template of a role: the task's own, else the one shipped for its kind."""
-    own = getattr(task.spec.prompts, role)
+    """The template of a role: the task's own, else its variant's for its kind, else the default variant's."""
+    # Label questions have no key in the YAML: they are asked alike by every task.
+    own = getattr(task.spec.prompts, role, None)
     if own is None:
-        return _SHIPPED / ("system.md" if role == "system" else f"{task.spec.kind}_{role}.md")
+        name = "system.md" if role == "system" else f"{task.spec.kind}_{role}.md"
+        file = _SHIPPED / task.spec.prompts.variant / name
+        return file if file.is_file() else _SHIPPED / _DEFAULT / name
     file = task.path(own)
     if not file.is_file():
         raise TaskError(f"{file}: no such file; task {task.name} names it under prompts.{role}")
@@ -29,11 +33,25 @@ def template_file(task: Task, role: str) -> Path:
 
 
 def render(task: Task, role: str, **facts: Any) -> str:
-    """A prompt in words. Every template sees description, labels (name to meaning) and the request's own facts."""
+    """A prompt in words.
+
+    Every template sees description, labels (name to meaning), how the task writes pairs and questions, and the
+    request's own facts; what a request does not say is None.
+    """
     import jinja2  # about 0.1 s
 
-    file = template_file(task, role)
-    known = {"description": task.spec.description, "labels": task.spec.labels, **facts}
+    spec, file = task.spec, template_file(task, role)
+    asked = spec.labels.get(facts.get("label") or "")
+    known = {
+        "description": spec.description,
+        "labels": {name: declared.means for name, declared in spec.labels.items()},
+        "sublabels": asked.sublabels if asked is not None else {},
+        "writes": spec.pair.writes,
+        "keep_context": spec.pair.keep_context,
+        "keep_answer": spec.qa.keep_answer,
+        **dict.fromkeys(("label", "sublabel", "count", "rationales", "predicted", "answer")),
+        **facts,
+    }
     try:
         return _compiled(file.read_text(encoding="utf-8")).render(known)
     except jinja2.TemplateError as error:
@@ -44,8 +62,10 @@ def render(task: Task, role: str, **facts: Any) -> str:
 
 def wording(task: Task) -> dict[str, str]:
     """The text of every template the task uses, by role: what a prompt's wording depends on."""
-    roles = ROLES if task.spec.kind == "single" else ("system", "seed", "extrapolate")
-    return {role: template_file(task, role).read_text(encoding="utf-8") for role in roles}
+    unused = set() if task.spec.kind == "single" else {"rationales"}
+    if not any(declared.sublabels for declared in task.spec.labels.values()):
+        unused.add("label")
+    return {role: template_file(task, role).read_text(encoding="utf-8") for role in ROLES if role not in unused}
 
 
 @functools.lru_cache(maxsize=32)

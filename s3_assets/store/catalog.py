@@ -13,10 +13,11 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from s3_assets.store.columns import Table
 from s3_assets.store.identity import digest
 from s3_assets.store.joined_views import joined_views
 from s3_assets.store.parts import Warehouse
-from s3_assets.store.tables import Table, tables
+from s3_assets.store.tables import tables
 from s3_assets.store.views import AS_OF, AS_OF_COMMENT, View, file_views, literal
 
 # Clients from DuckDB 1.4 on can open it.

@@ -22,9 +22,9 @@ def gold_id(text: str, text2: str | None) -> str:
     return f"g_{digest([text, text2], 8)}"
 
 
-def example_id(text: str, text2: str | None, label: str) -> str:
-    """Identity of a synthetic row: its texts and label."""
-    return f"x_{digest([text, text2, label], 8)}"
+def example_id(text: str, text2: str | None, label: str, answer: str | None = None) -> str:
+    """Identity of a synthetic row: its texts, label and answer."""
+    return f"x_{digest([text, text2, label] if answer is None else [text, text2, label, answer], 8)}"
 
 
 def frame_digest(frame: pl.DataFrame) -> str:

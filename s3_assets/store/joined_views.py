@@ -4,7 +4,8 @@ Belongs here: questions people ask of the whole loop, as SQL over the views of `
 column. Does not belong here: anything that reads files (``views.py``).
 """
 
-from s3_assets.store.tables import ROUND_KEYS, tables
+from s3_assets.store.columns import ROUND_KEYS
+from s3_assets.store.tables import tables
 from s3_assets.store.views import View
 
 

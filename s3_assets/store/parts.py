@@ -15,8 +15,9 @@ from pathlib import Path
 
 import polars as pl
 
+from s3_assets.store.columns import Table
 from s3_assets.store.identity import frame_digest
-from s3_assets.store.tables import Table, table
+from s3_assets.store.tables import table
 
 PART_NAME = re.compile(r"^(\d{13})-([0-9a-z]+)(-reset)?\.parquet$")
 DATA_VERSION = "data_version"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from s3_assets.store.tables import Table, tables
+from s3_assets.store.columns import Table
+from s3_assets.store.tables import tables
 
 # A stamp younger than this may be listed by glob() and not by read_parquet() in one query.
 LAG = "1 second"

@@ -4,7 +4,7 @@ Belongs here: token ids, order of rows, padding. Does not belong here: the model
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BATCHES_PER_POOL = 20
 
 Encoded = dict[str, list[int]]
+
+# Runs the model on every input; gives the values of each, a float32 tensor on the CPU.
+Ask = Callable[[Sequence[Encoded]], list[Any]]
 
 
 def encode(tokenizer: Any, rows: pl.DataFrame, max_length: int) -> list[Encoded]:

@@ -1,7 +1,7 @@
-"""The student: a small sequence classifier with its tokenizer and labels.
+"""The student: a small model with its tokenizer, and a head that says what its outputs mean.
 
-Belongs here: loading, predicting, saving. Does not belong here: training (``train.py``), which checkpoint is meant
-(``weights.py``).
+Belongs here: loading, running, saving. Does not belong here: training (``train.py``), which checkpoint is meant
+(``weights.py``), what outputs mean (``label_head.py``, ``span_head.py``).
 """
 
 import contextlib
@@ -10,72 +10,116 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
 from s3_assets.store.parts import sync
-from s3_assets.student.batches import collate, encode, prediction_batches
+from s3_assets.student.batches import Ask, Encoded, collate, prediction_batches
 from s3_assets.student.device import Device, pick_device, share_the_processor
+from s3_assets.student.label_head import LabelHead
+from s3_assets.student.span_head import SpanHead
 from s3_assets.student.weights import WeightsError, resolve_weights
+from s3_assets.tasks.spec import QaSpec
 
 PREDICTION_BATCH = 64
 
 
+class Head(Protocol):
+    """What the inputs and outputs of a model mean."""
+
+    @property
+    def auto_model(self) -> str:
+        """Class of transformers that loads the model."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it may say of a row."""
+
+    @property
+    def measures(self) -> dict[str, str]:
+        """Measures of predictions, each with the column it is the mean of."""
+
+    @property
+    def ranks_by(self) -> str:
+        """The measure by which epochs are ranked."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the model is loaded with."""
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """Entries of the model's config beside those of transformers."""
+
+    def examples(self, tokenizer: Any, rows: pl.DataFrame, max_length: int) -> tuple[list[Encoded], Any]:
+        """Inputs to train on, and a tensor of what is wanted of each."""
+
+    def loss(self, output: Any, batch: dict[str, Any], targets: Any, /) -> Any:
+        """Loss of the model's ``output`` for ``batch``."""
+
+    def values(self, output: Any) -> Any:
+        """A tensor of what ``predict`` needs of a batch's output, its first dimension the inputs."""
+
+    def predict(self, tokenizer: Any, rows: pl.DataFrame, max_length: int, ask: Ask) -> pl.DataFrame:
+        """A row of predictions for each of ``rows``."""
+
+
 @dataclass
 class Student:
-    """A classifier. ``labels`` are in the order of the model's outputs."""
+    """A model that is trained and asked through its ``head``."""
 
     model: Any
     tokenizer: Any
-    labels: tuple[str, ...]
+    head: Head
     max_length: int
     device: Device
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it may say of a row; only ``answer`` where it answers questions."""
+        return self.head.labels
+
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """What the student says of ``rows`` (columns text, text2; label if known), in their order.
+        """What the student says of ``rows``, in their order: columns as its head describes them."""
+        return self.head.predict(self.tokenizer, rows, self.max_length, self._ask)
 
-        Columns: prediction, probability (of the prediction, 0 to 1); with labels also label_probability and loss
-        (cross entropy of the label, in nats). A label the student does not know is a ``ValueError``.
-        """
+    def examples(self, rows: pl.DataFrame) -> tuple[list[Encoded], Any]:
+        """Inputs to train on, and a tensor of what is wanted of each, on the device."""
+        encoded, targets = self.head.examples(self.tokenizer, rows, self.max_length)
+        return encoded, targets.to(self.device.kind)
+
+    def loss(self, batch: dict[str, Any], targets: Any) -> Any:
+        """Loss of the model on ``batch``, as the head defines it."""
+        with self.device.autocast():
+            output = self.model(**batch)
+        return self.head.loss(output, batch, targets)
+
+    def _ask(self, encoded: Sequence[Encoded]) -> list[Any]:
         import torch
 
-        logits = self.logits(encode(self.tokenizer, rows, self.max_length))
-        log_probabilities = torch.log_softmax(logits.double(), dim=-1)
-        best = log_probabilities.max(dim=-1)
-        columns: dict[str, Any] = {
-            "prediction": [self.labels[place] for place in best.indices.tolist()],
-            "probability": best.values.exp().tolist(),
-        }
-        if "label" in rows.columns:
-            numbers = torch.tensor(label_numbers(rows["label"].to_list(), self.labels), dtype=torch.long)
-            chosen = log_probabilities.gather(1, numbers.unsqueeze(1)).squeeze(1)
-            columns |= {"label_probability": chosen.exp().tolist(), "loss": (-chosen).tolist()}
-        schema = {name: pl.String if name == "prediction" else pl.Float64 for name in columns}
-        return pl.DataFrame(columns, schema=schema)
-
-    def logits(self, encoded: Sequence[dict[str, list[int]]]) -> Any:
-        """Outputs before softmax, a float32 tensor of shape (rows, labels) on the CPU."""
-        import torch
-
-        found = torch.empty(len(encoded), len(self.labels))
+        found: list[Any] = [None] * len(encoded)
         self.model.eval()
         with torch.inference_mode(), self.device.autocast():
             for numbers in prediction_batches(encoded, PREDICTION_BATCH):
                 batch = collate(self.tokenizer, [encoded[number] for number in numbers], self.device.kind)
-                found[numbers] = self.model(**batch).logits.float().cpu()
+                values = self.head.values(self.model(**batch)).float().cpu()
+                for number, value in zip(numbers, values, strict=True):
+                    found[number] = value
         return found
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors), tokenizer and config; the folder appears whole or not at all.
 
-        The folder loads with ``transformers.pipeline("text-classification", folder)``. ``FileExistsError`` where it
-        exists: a saved student is never overwritten.
+        The folder loads with ``transformers.pipeline("text-classification", folder)`` or, for questions, with
+        ``AutoModelForQuestionAnswering``. ``FileExistsError`` where it exists: a saved student is never overwritten.
         """
         if folder.exists():
             raise FileExistsError(f"{folder}: exists; save the student to a folder of its own")
         folder.parent.mkdir(parents=True, exist_ok=True)
         pending = folder.parent / f".{secrets.token_hex(4)}.tmp"
+        for name, value in self.head.notes.items():
+            setattr(self.model.config, name, value)
         try:
             with quiet():
                 self.model.save_pretrained(pending)
@@ -91,24 +135,25 @@ class Student:
 
     @classmethod
     def load(cls, folder: Path) -> "Student":
-        """A student saved by ``save``; texts are cut where they were in training."""
-        model, tokenizer = _from_pretrained(str(folder))
-        labels = tuple(model.config.id2label[number] for number in range(model.config.num_labels))
+        """A student of either kind saved by ``save``; texts are cut where they were in training."""
+        head = _head_of(str(folder))
+        model, tokenizer = _from_pretrained(str(folder), head.auto_model)
         device = pick_device()
-        return cls(model.to(device.kind).eval(), tokenizer, labels, tokenizer.model_max_length, device)
+        return cls(model.to(device.kind).eval(), tokenizer, head, tokenizer.model_max_length, device)
 
 
-def fresh_student(weights: str, labels: Sequence[str], max_length: int) -> Student:
+def fresh_student(weights: str, labels: Sequence[str], max_length: int, qa: QaSpec | None = None) -> Student:
     """A student from its checkpoint, its head drawn from torch's current random state.
 
-    A checkpoint's own head is kept only where it has as many outputs as there are labels. Texts are cut to
-    ``max_length`` tokens, or to what the checkpoint has positions for. ``WeightsError`` where it cannot be loaded.
+    With ``qa`` it answers questions, else it classifies into ``labels``. A checkpoint's own head is kept only where it
+    is of the same kind and has as many outputs. Texts are cut to ``max_length`` tokens, or to what the checkpoint has
+    positions for. ``WeightsError`` where it cannot be loaded.
     """
     device = pick_device()
-    names = {"id2label": dict(enumerate(labels)), "label2id": {label: place for place, label in enumerate(labels)}}
+    head: Head = LabelHead(tuple(labels)) if qa is None else SpanHead(qa)
     place = resolve_weights(weights)
     try:
-        model, tokenizer = _from_pretrained(place, num_labels=len(labels), **names)
+        model, tokenizer = _from_pretrained(place, head.auto_model, **head.options)
     # No such name, no network, no model.safetensors; a folder that is no checkpoint is a ValueError.
     except (OSError, ValueError) as error:
         raise WeightsError(
@@ -119,16 +164,7 @@ def fresh_student(weights: str, labels: Sequence[str], max_length: int) -> Stude
     max_length = min(max_length, tokenizer.model_max_length, positions)
     # Saved with the tokenizer, so that a loaded student and a pipeline cut where training did.
     tokenizer.model_max_length = max_length
-    return Student(model.to(device.kind), tokenizer, tuple(labels), max_length, device)
-
-
-def label_numbers(found: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """Position of each label; ``ValueError`` naming one that is not among ``labels``."""
-    numbers = {label: place for place, label in enumerate(labels)}
-    unknown = sorted(set(found) - set(numbers), key=str)
-    if unknown:
-        raise ValueError(f"labels {unknown} are not among {list(labels)}")
-    return [numbers[label] for label in found]
+    return Student(model.to(device.kind), tokenizer, head, max_length, device)
 
 
 @contextlib.contextmanager
@@ -148,14 +184,25 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _from_pretrained(place: str, **options: Any) -> tuple[Any, Any]:
+def _head_of(folder: str) -> Head:
     share_the_processor()
-    # torch 1.5 s, these two about 1 s more (from their own modules the same; the Bert classes 5 s).
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoConfig
 
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if any(name.endswith("ForQuestionAnswering") for name in config.architectures or ()):
+        return SpanHead.noted(config)
+    return LabelHead(tuple(config.id2label[number] for number in range(config.num_labels)))
+
+
+def _from_pretrained(place: str, auto_model: str, **options: Any) -> tuple[Any, Any]:
+    share_the_processor()
+    # torch 1.5 s, the two classes about 1 s more (from their own modules the same; the Bert classes 5 s).
+    import transformers
+
+    auto: Any = getattr(transformers, auto_model)
     with quiet():
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        model = auto.from_pretrained(
             place, use_safetensors=True, trust_remote_code=False, ignore_mismatched_sizes=True, **options
         )
     return model, tokenizer

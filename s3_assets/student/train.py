@@ -15,10 +15,12 @@ from typing import Any
 
 import polars as pl
 
-from s3_assets.student.batches import collate, encode, training_batches
+from s3_assets.student.batches import collate, training_batches
 from s3_assets.student.device import share_the_processor
-from s3_assets.student.model import Student, fresh_student, label_numbers
-from s3_assets.tasks.spec import StudentSpec
+from s3_assets.student.label_head import refuse_labels
+from s3_assets.student.model import Student, fresh_student
+from s3_assets.student.span_head import refuse_answers
+from s3_assets.tasks.spec import QaSpec, StudentSpec
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +32,9 @@ SECONDS_BETWEEN_PROGRESS = 10.0
 class TrainedStudent:
     """A trained student and how it got there.
 
-    ``history`` has one entry per epoch: epoch (from 1), training_loss, select_loss, select_accuracy (null without
-    selecting rows). ``seconds`` is wall time of training, loading excluded.
+    ``history`` has one entry per epoch: epoch (from 1), training_loss, select_loss, select_accuracy; for
+    questions also select_f1, and accuracy is the share of exact matches. The three are null without selecting rows.
+    ``seconds`` is wall time of training, loading excluded.
     """
 
     student: Student
@@ -43,22 +46,34 @@ class TrainedStudent:
 
 
 def train_student(
-    training: pl.DataFrame, select: pl.DataFrame, labels: Sequence[str], spec: StudentSpec, seed: int
+    training: pl.DataFrame,
+    select: pl.DataFrame,
+    labels: Sequence[str],
+    spec: StudentSpec,
+    seed: int,
+    qa: QaSpec | None = None,
 ) -> TrainedStudent:
-    """Train a fresh student on ``training`` (columns text, text2, label) and keep its best epoch on ``select``.
+    """Train a fresh student on ``training`` and keep its best epoch on ``select``.
 
-    Best is the highest accuracy, then the lowest loss; the last epoch where ``select`` is empty. The same inputs and
-    seed give the same weights on the same machine. Raises ``ValueError`` for no rows, one class, or unknown labels.
+    Without ``qa`` a classifier into ``labels``, rows having the columns text, text2, label; with it a student that
+    answers questions, rows having text (context), text2 (question), answer, answer_start (in characters), answers (if
+    there are others). Best is the highest accuracy, of answers the highest mean F1, then the lowest loss; the last
+    epoch where ``select`` is empty. The same inputs and seed give the same weights on the same machine. Raises
+    ``ValueError`` for no rows, one class, unknown labels, or an answer that is not where it should be.
     """
     share_the_processor()
     import torch
 
-    _refuse(training, labels)
-    label_numbers(select["label"].to_list(), labels)
+    if training.is_empty():
+        raise ValueError("the training set has no rows")
+    if qa is None:
+        refuse_labels(training, select, labels)
+    else:
+        refuse_answers(training, select)
     # Leaves the caller's random state as it was. One GPU is used, so one is named: torch warns when there are more.
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
         torch.manual_seed(seed)
-        student = fresh_student(spec.weights, labels, spec.max_length)
+        student = fresh_student(spec.weights, labels, spec.max_length, qa)
         return _fit(student, training, select, spec, seed)
 
 
@@ -68,9 +83,8 @@ def _fit(
     import torch
 
     began, rng, device = time.perf_counter(), random.Random(seed), student.device.kind
-    rows = encode(student.tokenizer, training, student.max_length)
+    rows, targets = student.examples(training)
     lengths = [len(row["input_ids"]) for row in rows]
-    targets = torch.tensor(label_numbers(training["label"].to_list(), student.labels), device=device)
     steps_per_epoch = math.ceil(len(rows) / spec.batch_size)
     # Small sets need steps, not passes: three passes over a few dozen rows leave the head near chance.
     epochs = max(spec.epochs, math.ceil(spec.min_steps / steps_per_epoch))
@@ -82,9 +96,7 @@ def _fit(
         total, shown = 0.0, time.perf_counter()
         for place, numbers in enumerate(training_batches(lengths, spec.batch_size, rng), start=1):
             batch = collate(student.tokenizer, [rows[number] for number in numbers], device)
-            with student.device.autocast():
-                logits = student.model(**batch).logits
-            loss: Any = torch.nn.functional.cross_entropy(logits.float(), targets[numbers])
+            loss = student.loss(batch, targets[numbers])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(student.model.parameters(), LARGEST_GRADIENT_NORM)
             optimizer.step()
@@ -97,8 +109,9 @@ def _fit(
         scores = _score(student, select)
         history.append({"epoch": epoch, "training_loss": total / len(rows), **scores})
         log.info("training: epoch %d of %d, %s", epoch, epochs, _line(history[-1], time.perf_counter() - began))
-        if scores["select_accuracy"] is not None and scores["select_loss"] is not None:
-            rank = (scores["select_accuracy"], -scores["select_loss"])
+        reached, lost = scores[f"select_{student.head.ranks_by}"], scores["select_loss"]
+        if reached is not None and lost is not None:
+            rank = (reached, -lost)
             if best is None or rank > best[0]:
                 best = (rank, epoch, copy.deepcopy(student.model.state_dict()))
     if best is not None:
@@ -127,23 +140,17 @@ def _optimizer(model: Any, spec: StudentSpec, steps: int) -> tuple[Any, Any]:
 
 
 def _score(student: Student, select: pl.DataFrame) -> dict[str, float | None]:
+    measures = student.head.measures
     if select.is_empty():
-        return {"select_loss": None, "select_accuracy": None}
+        return dict.fromkeys(["select_loss", *(f"select_{name}" for name in measures)])
     found = student.predict(select)
-    right = (found["prediction"] == select["label"]).sum()
-    return {"select_loss": float(found["loss"].to_numpy().mean()), "select_accuracy": int(right) / found.height}
+    means = {f"select_{name}": float(found[column].to_numpy().mean()) for name, column in measures.items()}
+    return {"select_loss": float(found["loss"].to_numpy().mean()), **means}
 
 
 def _line(entry: dict[str, float | int | None], seconds: float) -> str:
-    accuracy = entry["select_accuracy"]
+    accuracy, f1 = entry["select_accuracy"], entry.get("select_f1")
     selecting = "no selecting gold" if accuracy is None else f"selecting gold {100 * accuracy:.1f}% right"
+    if f1 is not None:
+        selecting += f", F1 {100 * f1:.1f}%"
     return f"loss {entry['training_loss']:.3f}, {selecting}, {seconds:.0f} s so far"
-
-
-def _refuse(training: pl.DataFrame, labels: Sequence[str]) -> None:
-    if training.is_empty():
-        raise ValueError("the training set has no rows")
-    label_numbers(training["label"].to_list(), labels)
-    present = training["label"].unique().to_list()
-    if len(present) < 2:
-        raise ValueError(f"the training set has only the label {present[0]!r}; a classifier needs two")

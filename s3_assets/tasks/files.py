@@ -1,15 +1,18 @@
-"""Reading the files of rows that a task names: CSV, JSONL, Parquet.
+"""Reading the files of rows that a task names: CSV, JSONL, Parquet, on this disk or on the hub.
 
-Belongs here: files to frames, with errors that name the file. Does not belong here: what the rows mean
-(``gold.py``, ``generation/seed.py``).
+Belongs here: what a task names to files, files to frames, with errors that name the file. Does not belong here: what
+the rows mean (``gold.py``, ``generation/seed.py``), bringing files from the hub (``hub.py``).
 """
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from s3_assets.tasks.load import TaskError
+from s3_assets.tasks.hub import bring, hub_file, local_copy
+from s3_assets.tasks.load import Task, TaskError
 
 _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     # Everything is text: a label called 1 must not become a number in one file and stay text in another.
@@ -18,6 +21,64 @@ _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".ndjson": lambda file: pl.read_ndjson(file, infer_schema_length=None),
     ".parquet": lambda file: pl.read_parquet(file, hive_partitioning=False, glob=False),
 }
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file as a task names it: a path relative to its folder, or a file on the hub.
+
+    ``key`` is the name of a local copy of a hub file; messages say by ``named_by`` who names the file, and by
+    ``columns`` what it must hold.
+    """
+
+    task: Task
+    key: str
+    named: str
+    named_by: str
+    columns: tuple[str, ...]
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the task names a file on the hub; a local copy may stand in for it."""
+        return hub_file(self.named, self.named_by) is not None
+
+    def local(self) -> Path | None:
+        """The file on this disk, without asking anyone: the path named, or the local copy; None without a copy."""
+        return local_copy(self.task.folder, self.key) if self.on_hub else self.task.path(self.named)
+
+    def find(self) -> Path:
+        """The file on this disk, brought from the hub where it must be."""
+        remote = hub_file(self.named, self.named_by)
+        if remote is None:
+            return self.task.path(self.named)
+        copy = local_copy(self.task.folder, self.key)
+        return copy or bring(remote, self.task.folder, self.key, self.named_by, self.columns)
+
+    def source(self) -> str:
+        """The file as tables name it: as the task does, or the local copy."""
+        there = self.local()
+        return there.name if self.on_hub and there is not None else self.named
+
+    def content(self) -> bytes:
+        """What a hash of the file goes by. Of a hub file its name, and the bytes of a local copy; asks nobody."""
+        there, name = self.local(), self.named.encode() + b"\0" if self.on_hub else b""
+        if there is None:
+            return name
+        require_file(there, self.named_by)
+        return name + there.read_bytes()
+
+    def digest(self) -> str:
+        """Hash of ``content``."""
+        return hashlib.blake2b(self.content(), digest_size=16).hexdigest()
+
+    def read(self) -> pl.DataFrame:
+        """Rows of the file, columns as it has them."""
+        return read_rows(self.find(), self.named_by)
+
+
+def named_file(task: Task, key: str, named: str, columns: tuple[str, ...]) -> NamedFile:
+    """The file that a key of a task's YAML, ``contexts`` or ``seed_rows``, names."""
+    return NamedFile(task, key, named, f"{key} of task {task.name}", columns)
 
 
 def require_file(file: Path, named_by: str) -> None:

@@ -24,10 +24,14 @@ class TaskError(ValueError):
 
 @dataclass(frozen=True)
 class Task:
-    """A declared task and the folder its relative paths start from."""
+    """A declared task and the folder its relative paths start from.
+
+    ``keeps_weights`` is False for arms of experiments, whose students are measured and not used.
+    """
 
     spec: TaskSpec
     folder: Path
+    keeps_weights: bool = True
 
     @property
     def name(self) -> str:

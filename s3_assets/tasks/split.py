@@ -6,7 +6,7 @@ Belongs here: the assignment of rows to splits by a hash of the text. Does not b
 
 import hashlib
 
-from s3_assets.tasks.spec import SplitSpec
+from s3_assets.tasks.gold_spec import SplitSpec
 
 # Below this many rows a test split would measure nothing; its rows go to the other two uses instead.
 FEWEST_ROWS_FOR_TEST = 60

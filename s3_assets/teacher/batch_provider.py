@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from s3_assets.tasks.spec import TeacherSpec
+from s3_assets.tasks.teacher_spec import TeacherSpec
 from s3_assets.teacher.attempts import LONGEST_WAIT, SHORTEST_WAIT
 from s3_assets.teacher.client import LONGEST_CAUSE, read_completion
 from s3_assets.teacher.dialect import Dialect

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.load import Task, TaskError
-from s3_assets.tasks.spec import LimitSpec
+from s3_assets.tasks.teacher_spec import LimitSpec
 from s3_assets.teacher.ledger import Spent, spent
 from s3_assets.teacher.money import Price
 

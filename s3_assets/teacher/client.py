@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from s3_assets.tasks.spec import TeacherSpec
+from s3_assets.tasks.teacher_spec import TeacherSpec
 from s3_assets.teacher.dialect import Dialect
 from s3_assets.teacher.limits import asked_pause, asked_wait
 from s3_assets.teacher.reply import NotAccepted, Reply, TeacherUnavailable, TryAgain

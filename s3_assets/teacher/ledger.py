@@ -13,8 +13,9 @@ from typing import Any, Self
 
 import polars as pl
 
-from s3_assets.store.parts import Warehouse
-from s3_assets.store.tables import ROUND_KEYS, table
+from s3_assets.store.columns import ROUND_KEYS
+from s3_assets.store.parts import RoundKey, Warehouse
+from s3_assets.store.tables import table
 from s3_assets.teacher.claims import Claims
 from s3_assets.teacher.dialect import Dialect
 from s3_assets.teacher.journal import Journal, Row, abandoned, read_rows
@@ -141,15 +142,14 @@ def spent(warehouse: Warehouse, where: Mapping[str, str | int]) -> Spent:
     return _sum(paid.select(_sums()).collect().row(0))
 
 
-def paid_by_round(warehouse: Warehouse, task: str) -> dict[int, Spent]:
-    """What was paid for the rows that each round's seed set added, by round.
+def paid_by_round(warehouse: Warehouse, key: RoundKey) -> dict[int, Spent]:
+    """What the loop that ``key`` is a round of paid for the rows that each round's seed set added, by round.
 
     What an extrapolated set cost counts for the round after it, which is trained on it.
     """
+    loop = [pl.col(name) == value for name, value in key.columns().items() if name != "round"]
     served = pl.col("round") + (pl.col("asset") == "extrapolated_set").cast(pl.Int64)
-    summed = (
-        scan(warehouse, CALLS).filter(pl.col("task") == task).group_by(served.alias("served")).agg(_sums()).collect()
-    )
+    summed = scan(warehouse, CALLS).filter(*loop).group_by(served.alias("served")).agg(_sums()).collect()
     return {row[0]: _sum(row[1:]) for row in summed.iter_rows()}
 
 

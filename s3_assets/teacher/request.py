@@ -7,13 +7,13 @@ Belongs here: the request value, teacher identity, the request key. Does not bel
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from s3_assets.store.identity import digest
 from s3_assets.tasks.load import Task, TaskError
-from s3_assets.tasks.spec import TeacherSpec
+from s3_assets.tasks.teacher_spec import TeacherSpec
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -27,8 +27,9 @@ class TeacherRequest:
     """One question to a teacher.
 
     ``kind`` is the schema's name (rationales, examples, label). ``sample`` tells independent answers to the same
-    prompt apart. The other fields say what the question is for and are no part of its key: ``context`` is the first
-    text that rows of a pair must keep as written.
+    prompt apart. The other fields say what the question is for and are no part of its key: ``keeps`` holds fields that
+    every row has whatever the teacher writes, as the context of a pair, and ``near`` the place in the context where the
+    answer of a question is looked for first.
     """
 
     kind: str
@@ -39,7 +40,9 @@ class TeacherRequest:
     label: str
     gold_id: str | None = None
     rows_requested: int = 0
-    context: str | None = None
+    sublabel: str | None = None
+    keeps: Mapping[str, str] = field(default_factory=dict)
+    near: int | None = None
 
     @property
     def response_format(self) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""Making the ``leaderboard`` of a task live.
+
+Belongs here: gathering live rows of ``experiment``, writing the board, what must be said beside it. Does not belong
+here: its figures (``leaderboard.py``), its picture (``plot.py``).
+"""
+
+import json
+from dataclasses import dataclass
+
+import polars as pl
+
+from s3_assets.experiment.arms import live_rows
+from s3_assets.experiment.leaderboard import leaderboard, matched
+from s3_assets.loop.fingerprints import LEADERBOARD
+from s3_assets.loop.publish import Numbers, StepResult
+from s3_assets.loop.state import NotReady
+from s3_assets.store.parts import INPUTS, Warehouse
+from s3_assets.tasks.load import Task
+
+
+@dataclass(frozen=True)
+class Board:
+    """The board as it was made live, the rows it was made of, and sentences that belong beside it."""
+
+    result: StepResult
+    experiments: pl.DataFrame
+    notes: list[str]
+
+
+def make_leaderboard(task: Task, warehouse: Warehouse) -> Board:
+    """Compare the arms whose rows hold. ``NotReady`` when there are none."""
+    rows, stale = live_rows(task, warehouse)
+    if rows.is_empty():
+        what = f"; stale: {', '.join(stale)}" if stale else ""
+        raise NotReady(f"task {task.name} has no live experiment{what}. Run `s3-assets compare {task.name}`.")
+    board = leaderboard(task.name, rows)
+    numbers: Numbers = {
+        f"score_{arm}": score for arm, score in board.select("arm", "score_mean").iter_rows() if score is not None
+    }
+    notes = matched(board)
+    if stale:
+        notes.append(
+            f"left out, as inputs changed since: {', '.join(stale)}; `s3-assets compare {task.name}` makes them"
+        )
+    inputs = {f"{arm}/{seed}": model for arm, seed, model in rows.select("arm", "seed", "model_id").iter_rows()}
+    part = warehouse.write(
+        LEADERBOARD, {"task": task.name}, board, {INPUTS: json.dumps(inputs), "numbers": json.dumps(numbers)}
+    )
+    return Board(StepResult(part, board, numbers, reused=False, checks=()), rows, notes)

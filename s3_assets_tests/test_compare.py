@@ -1,0 +1,118 @@
+"""``s3-assets compare`` through Dagster, and the assets ``experiment`` and ``leaderboard``."""
+
+import dagster as dg
+import pytest
+
+from s3_assets.definitions import task_definitions
+from s3_assets.loop.fingerprints import ROUND_ASSETS
+from s3_assets.partitions import arm_and_seed, experiment_key, partitions_of
+from s3_assets.resources import WarehouseResource
+from s3_assets.store.catalog import connect
+from s3_assets.store.parts import Warehouse
+from s3_assets.tasks.strategy import strategies
+from s3_assets_tests.fakes import write_task
+
+
+@pytest.fixture
+def compared(tmp_path, tiny_student, home):
+    """A task with small arms, found by the command."""
+    return write_task(
+        tmp_path / "tasks",
+        student={"weights": str(tiny_student), "epochs": 1, "min_steps": 0},
+        rows={"seed": 24, "per_round": 12, "per_call": 4},
+        experiment={"rounds": 1, "seeds": 2},
+    )
+
+
+def test_two_arms_and_two_seeds_by_the_command(compared, command, tmp_path):
+    code, said, _ = command("compare", "small", "--arms", "s3,gold_only")
+    assert code == 0
+    assert "seed 1, arm 2 of 2: s3 took" in said
+    assert "Not an LLM result" in said
+    with connect(Warehouse(tmp_path / "warehouse")) as sql:
+        sql.execute("set variable as_of = now()::timestamptz + interval 1 hour")
+        ask = lambda query: sql.execute(query).fetchall()  # noqa: E731
+        assert ask("select arm, seed, synthetic_rows from experiment order by all") == [
+            ("gold_only", 0, 0),
+            ("gold_only", 1, 0),
+            ("s3", 0, 36),
+            ("s3", 1, 36),
+        ]
+        # Rows of the arm's rounds stand in the loop's tables; a score is that of its last student.
+        assert ask("select arm, seed, round, count(*) from seed_set group by all order by all") == [
+            ("s3", 0, 0, 24),
+            ("s3", 0, 1, 36),
+            ("s3", 1, 0, 24),
+            ("s3", 1, 1, 36),
+        ]
+        assert ask("""select count(*) from experiment e join trained_model m using (task, arm, seed)
+                      where m.round = e.last_round and m.test_accuracy = e.test_score""") == [(4,)]
+        assert ask("""select arm, seeds, round(score_mean, 9) from leaderboard order by arm""") == ask(
+            "select arm, count(*), round(avg(test_score), 9) from experiment group by arm order by arm"
+        )
+        # No gold text is trained on but where the arm says so, and test gold reached nobody.
+        assert ask("select count(*) from seed_set s join gold g on lower(trim(s.text)) = lower(trim(g.text))") == [(0,)]
+        assert ask("select count(*) from teacher_uses join gold using (gold_id) where split <> 'steer'") == [(0,)]
+    code, said, _ = command("compare", "small", "--arms", "gold_only,s3")
+    assert code == 0
+    assert said.count("is there already") == 4
+    code, said, _ = command("compare", "small", "--arms", "s3", "--dry-run")
+    assert (code, said.count("s3: is there already")) == (0, 2)
+    code, said, _ = command("leaderboard", "small")
+    assert code == 0
+    assert "gold_only" in said
+
+
+def test_arms_seeds_and_tasks_that_are_not_there(compared, command):
+    assert command("compare", "small", "--arms", "s4")[::2] == (
+        2,
+        f"--arms 's4': no arm s4; arms are {', '.join(strategies())}\n",
+    )
+    code, _, said = command("compare", "small", "--seeds", "3")
+    assert (code, "raise experiment.seeds" in said) == (2, True)
+    code, said, _ = command("compare", "small", "--arms", "list")
+    assert code == 0
+    assert said.count("\n") == len(strategies())
+    code, said, _ = command("compare", "small", "--arms", "gold_only,s3,s3_literal", "--dry-run")
+    assert code == 0
+    assert "seed 1, gold_only: asks for nothing" in said
+    assert "seed 0, s3: asks for 36 rows" in said
+    assert "seed 0, s3_literal: asks for 24 rows and one for each error" in said
+
+
+def test_what_the_ui_shows_of_an_arm_and_of_the_board(compared, instance):
+    job = task_definitions(compared, WarehouseResource()).resolve_implicit_global_asset_job_def()
+
+    def materialize(name, partition=None):
+        return job.execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey(["small", name])], partition_key=partition
+        )
+
+    materialize("gold")
+    done = materialize("experiment", experiment_key("seed_only+gold", 1))
+    (event,) = done.get_asset_materialization_events()
+    assert event.partition == "seed_only+gold|seed_01"
+    metadata = event.materialization.metadata
+    assert metadata["dagster/partition_row_count"].value == 1
+    assert metadata["synthetic_rows"].value == 24
+    assert metadata["gold_rows"].value > 0
+    (event,) = materialize("leaderboard").get_asset_materialization_events()
+    shown = event.materialization.metadata
+    assert "seed_only+gold" in shown["board"].value
+    assert shown["plot"].value.startswith("![")
+    assert "data:image/png;base64," in shown["plot"].value
+    assert shown["score_seed_only+gold"].value == pytest.approx(metadata["test_score"].value, abs=1e-4)
+
+
+def test_a_board_without_experiments_says_what_to_run(compared, instance):
+    job = task_definitions(compared, WarehouseResource()).resolve_implicit_global_asset_job_def()
+    with pytest.raises(dg.Failure, match=r"no live experiment. Run `s3-assets compare small`"):
+        job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(["small", "leaderboard"])])
+
+
+def test_partitions_name_arms_and_seeds(compared):
+    keys = partitions_of(compared, "experiment").get_partition_keys()
+    assert len(keys) == 2 * len(strategies())
+    assert {arm_and_seed(key) for key in keys} == {(arm, seed) for arm in strategies() for seed in (0, 1)}
+    assert partitions_of(compared, "gold") is partitions_of(compared, "leaderboard") is None
+    assert all(partitions_of(compared, name) is not None for name in ROUND_ASSETS)
