@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 BIN := .venv/bin
+# Processes that run tests side by side; each takes up to 1 GB.
+WORKERS ?= 2
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -26,7 +28,7 @@ dev: setup ## the Dagster UI on http://127.0.0.1:3000
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/dg dev --host 127.0.0.1
 
 test: setup ## the tests; needs no network, browser or packs
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 	@echo "left out: tests that need the text packs (make test-packs) and a browser (make test-ui)"
 
 test-packs: setup ## tests on real text; S3_ASSETS_PACKS names the folder of packs

@@ -86,6 +86,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seed-rows", type=int, default=400)
     parser.add_argument("--per-round", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--min-steps", type=int, default=100)
+    parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--keep", help="keep data here; the same command then goes on where it was")
     return parser.parse_args()
 
@@ -101,7 +104,7 @@ def _task(folder: Path, pack: Path, url: str, options: argparse.Namespace) -> Ta
         teacher={"name": f"simulated-{pack.name}"},
         labels={label: MEANINGS.get(label, f"What people label {label}.") for label in labels},
         rows={"seed": options.seed_rows, "per_round": options.per_round},
-        student={"max_length": 128},
+        student={"max_length": options.max_length, "epochs": options.epochs, "min_steps": options.min_steps},
         experiment={"rounds": 2, "seeds": options.seeds},
         budget={"calls": 100_000},
     )
@@ -114,32 +117,25 @@ def _gpt35(task: Task, pack: Path, seeds: int) -> str:
     assert gold_part is not None
     gold = gold_part.read()
     rounds = [_written_by_gpt35(pack / f"gpt35_extrapolated_{number}.parquet", gold) for number in (1, 2)]
-    seen = dict.fromkeys(("read", "kept"), 0)
-    for read, kept in rounds:
-        seen["read"] += read
-        seen["kept"] += kept.height
-    sets = {
+    sets: dict[str, list[pl.DataFrame]] = {
         "seed set": [],
-        "seed set + round 1": [rounds[0][1]],
-        "seed set + rounds 1, 2": [rounds[0][1], rounds[1][1]],
-        "rounds 1, 2 alone": [rounds[0][1], rounds[1][1]],
+        "seed set, round 1": [rounds[0][1]],
+        "seed set, rounds 1 and 2": [rounds[0][1], rounds[1][1]],
     }
-    lines = ["| trained on | rows | test % | sd |", "|---|---|---|---|"]
+    lines = ["| trained on | rows | test % | sd | by seed |", "|---|---:|---:|---:|---|"]
     for name, added in sets.items():
-        scores, rows = [], 0
-        for seed in range(seeds):
-            base = [] if name.endswith("alone") else [_seed_rows(task, warehouse, seed)]
-            training = pl.concat([*base, *added])
-            rows = training.height
-            scores.append(_score(task, training, gold, seed))
+        trainings = [pl.concat([_seed_rows(task, warehouse, seed), *added]) for seed in range(seeds)]
+        scores = [_score(task, training, gold, seed) for seed, training in enumerate(trainings)]
         found = estimate(scores)
         sd = "-" if found.sd is None else f"{100 * found.sd:.1f}"
-        lines.append(f"| {name} | {rows} | {100 * (found.mean or 0):.1f} | {sd} |")
+        each = ", ".join(f"{100 * score:.1f}" for score in scores)
+        lines.append(f"| {name} | {trainings[0].height} | {100 * (found.mean or 0):.1f} | {sd} | {each} |")
+    read, kept = sum(count for count, _ in rounds), sum(rows.height for _, rows in rounds)
     return "\n".join(
         [
             f"\n### {task.name}: rows that GPT-3.5 wrote for the paper's rounds\n",
             *lines,
-            f"\n{seen['read']} rows read, {seen['kept']} used: the others have a first text that is in gold.",
+            f"\n{read} rows read, {kept} used: the others have a first text that is in gold.",
         ]
     )
 
@@ -175,6 +171,7 @@ def _setting(options: argparse.Namespace) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
         f"Teacher: simulated, no LLM. {options.seed_rows} seed rows, {options.per_round} a round, 2 rounds, MiniLM, "
+        f"{options.epochs} epochs or {options.min_steps} steps, {options.max_length} tokens, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
     )
 

@@ -55,9 +55,9 @@ def test_confusions_of_many_labels_are_listed_commonest_first():
 
 def test_gold_made_in_a_rounds_run_keeps_its_own_row_count(small_task, instance):
     job = task_definitions(small_task, WarehouseResource()).resolve_implicit_global_asset_job_def()
-    key = dg.AssetKey(["small", "gold"])
+    key, beside = dg.AssetKey(["small", "gold"]), dg.AssetKey(["small", "seed_set"])
     # What "Materialize all" does for one round: gold, which has no rounds, is in a run that has one.
-    result = job.execute_in_process(instance=instance, asset_selection=[key], partition_key="round_00")
+    result = job.execute_in_process(instance=instance, asset_selection=[key, beside], partition_key="round_00")
     (event,) = result.get_asset_materialization_events()
     metadata = {name: entry.value for name, entry in event.materialization.metadata.items()}
     assert metadata["dagster/row_count"] == metadata["steer_rows"] + metadata["select_rows"] + metadata["test_rows"]

@@ -128,7 +128,7 @@ def test_without_selecting_rows_the_last_epoch_is_kept(spec):
 
 def test_progress_names_f1_and_nothing_else_is_said(spec, caplog, capfd):
     one = spec.model_copy(update={"epochs": 1})
-    long = toy_questions(20, 0, words=(200, 300))
+    long = toy_questions(20, 0, words=(200, 300)).with_columns(text2=pl.lit("where " * 50))
     with caplog.at_level("INFO", logger="s3_assets"):
         train_student(long, toy_questions(4, 1), ["answer"], one, 0, QA)
     assert [record.getMessage().split(" right")[1][:5] for record in caplog.records] == [", F1 "]
@@ -274,6 +274,18 @@ def test_rows_whose_answer_is_whole_in_no_window_are_left_out(trained):
     assert found["label_probability"][1] > 0
 
 
+def test_characters_of_several_tokens_are_not_parted():
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    tokenizer = other_tokenizer(ByteLevel(add_prefix_space=False), ByteLevel.alphabet())
+    rows = question("ab 😀😀 c", "😀😀").with_columns(text2=pl.lit("😀" * 9))
+    # Each is four bytes: of ten tokens' room for the question two fill eight.
+    [own] = windows(tokenizer, rows, 24, 3)
+    assert [window.first for window in own] == [10]
+    assert token_span(own, 3, 5) == (3, 10)
+    assert own[0].offsets[3:11].tolist() == [[3, 4]] * 4 + [[4, 5]] * 4
+
+
 # Predicting
 
 
@@ -377,18 +389,25 @@ def test_whitespace_around_answers_does_not_matter(trained):
     assert trained.student.predict(question("film was  oslo  and", "  oslo ")).equals(tight)
 
 
-def test_tokens_that_begin_with_a_space(trained):
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+def other_tokenizer(pre_tokenizer: object, pieces: list[str]):
+    """One that parts texts as ``pre_tokenizer`` does; BERT's are not the only offsets there are."""
+    from tokenizers import Tokenizer, models, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *(f"\u2581{word}" for word in FILLER), "\u2581new", "\u2581york"]
-    backend = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    known = {piece: place for place, piece in enumerate(["[PAD]", "[CLS]", "[SEP]", *pieces])}
+    backend = Tokenizer(models.BPE(known, [], ignore_merges=True))
+    backend.pre_tokenizer = pre_tokenizer
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", cls_token="[CLS]")
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", cls_token="[CLS]")
+
+
+def test_tokens_that_begin_with_a_space():
+    import torch
+    from tokenizers.pre_tokenizers import Metaspace
+
+    tokenizer = other_tokenizer(Metaspace(), [f"\u2581{word}" for word in (*FILLER, "new", "york")])
     values = torch.zeros(2, 10)
     for answer in ("new york", " new york", "new york "):
         rows = question("the film was new york and", answer).with_columns(text2=pl.lit("plot"))

@@ -10,6 +10,7 @@ import dagster as dg
 
 from s3_assets.assets.shown import Events, declaration, describe
 from s3_assets.loop.checks import EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
+from s3_assets.loop.fingerprints import EXPERIMENT, LEADERBOARD
 from s3_assets.partitions import partitions_of
 from s3_assets.tasks.load import Task
 
@@ -32,6 +33,11 @@ CHECK_DESCRIPTIONS = {
 def asset_key(task: Task, name: str) -> dg.AssetKey:
     """``<task>/<name>``; the name is also the table."""
     return dg.AssetKey([task.name, name])
+
+
+def group_of(task: Task, name: str) -> str:
+    """The task's loop is one group, so that all of it can be materialized for a round; comparing is another."""
+    return f"{task.name}_compared" if name in (EXPERIMENT, LEADERBOARD) else task.name
 
 
 def paying_run(context: dg.AssetExecutionContext) -> str:
@@ -57,7 +63,7 @@ def task_asset(
         key_prefix=task.name,
         deps=[asset_key(task, above) for above in upstream],
         partitions_def=partitions_of(task, name),
-        group_name=task.name,
+        group_name=group_of(task, name),
         kinds={"parquet", *kinds},
         tags={"s3/kind": task.spec.kind, "s3/strategy": task.spec.strategy},
         description=describe(task.name, name, text),
