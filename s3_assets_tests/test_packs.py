@@ -12,18 +12,25 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import polars as pl
 import pytest
 from rich.console import Console
 
 from s3_assets import settings
 from s3_assets.cli import run
+from s3_assets.experiment.arms import run_arm
+from s3_assets.loop.fingerprints import loop_key
+from s3_assets.loop.steps import make_gold
 from s3_assets.store.catalog import connect
+from s3_assets.store.parts import Warehouse
+from s3_assets.tasks.load import load_task
 from s3_assets_tests.simulated_teacher import (
     GOLD_ROWS,
     packs_folder,
     simulated_teacher,
     write_pack_task,
 )
+from s3_assets_tests.test_paper_tasks import copy_of, small
 
 pytestmark = pytest.mark.packs
 
@@ -198,3 +205,30 @@ def test_no_gold_text_is_trained_on(loop):
     assert loop.ask("select count(*) from seed_set s join gold g on lower(trim(s.text)) = lower(trim(g.text))") == [
         (0,)
     ]
+
+
+# Columns of the hub's files, by the pack's.
+HUB_COLUMNS = {"imdb": {"text": "text"}, "rte": {"text": "sentence1", "text2": "sentence2"}}
+
+
+@pytest.mark.parametrize(("name", "pack"), [("imdb", "sentiment_mr"), ("rte", "nli_rte")])
+def test_the_papers_tasks_run_on_a_pack_in_the_hubs_columns(name, pack, tmp_path, tiny_student, monkeypatch):
+    """The shipped declaration with local files instead of the hub, asked of the simulated teacher, in small sizes."""
+    monkeypatch.setenv("S3_ASSETS_SIMULATED_KEY", "a key")
+    place, packs, warehouse = copy_of(name, tmp_path), packs_folder(), Warehouse(tmp_path / "warehouse")
+    for key, file in (("dev", "gold_val.parquet"), ("test", "gold_test.parquet")):
+        pl.read_parquet(packs / pack / file).head(100).rename(HUB_COLUMNS[name]).write_parquet(place / f"{key}.parquet")
+    with simulated_teacher(packs, pack) as teacher:
+        # It knows no finer labels: without this the step would end at the twentieth wrong one.
+        asked = {"api_key_env": "S3_ASSETS_SIMULATED_KEY", "most_unusable": 1.0}
+        task = small(load_task(place), tiny_student, teacher.url, **asked)
+        make_gold(task, warehouse)
+        row = run_arm(task, warehouse, "s3_literal", 0).rows.row(0, named=True)
+    errors = warehouse.live("error_set", loop_key(task, 0).columns()).read().height
+    assert 12 < row["synthetic_rows"] <= 12 + errors
+    assert row["test_rows"] == 100
+    # Its answers to those questions are refused and kept, and rows are asked for evenly.
+    rejected = warehouse.live("rejected", {**loop_key(task, 0).columns(), "asset": "seed_set"}).read()
+    assert (rejected["gate"] == "schema").any() == (name == "rte")
+    seeds = warehouse.live("seed_set", loop_key(task, 0).columns()).read()
+    assert seeds["sublabel"].drop_nulls().value_counts().height == (2 if name == "rte" else 0)

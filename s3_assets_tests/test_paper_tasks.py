@@ -1,14 +1,20 @@
 """The paper's four tasks: that they load, say its figures, read gold in the hub's columns and ask in words that fit."""
 
 import shutil
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
+from s3_assets.experiment.arms import run_arm
+from s3_assets.loop.fingerprints import loop_key
+from s3_assets.loop.steps import make_gold
 from s3_assets.prompting.templates import render, template_file, wording
+from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.gold import gold_digest, gold_files, read_gold
 from s3_assets.tasks.load import TaskError, find_tasks, load_task
-from s3_assets_tests.fakes import REPOSITORY
+from s3_assets.tasks.teacher_spec import PriceSpec
+from s3_assets_tests.fakes import REPOSITORY, obliging, scripted_teacher
 
 PAPER = REPOSITORY / "data" / "paper"
 TASKS = ("imdb", "qnli", "rte", "adqa")
@@ -200,3 +206,35 @@ def test_rte_without_its_three_lines_loads(tmp_path):
     task = load_task(place)
     assert task.spec.labels["not_entailment"].sublabels == {}
     assert "definitely wrong." in render(task, "extrapolate", label="not_entailment", count=1)
+
+
+def small(task, weights, url, **teacher):
+    """The task at sizes for a test: everything but sizes, teacher and student is as shipped."""
+    spec = task.spec
+    # Its budget limits money, so a teacher that is in no price table needs a price.
+    asked = {"base_url": url, "name": "test", "model": "sim", "price": PriceSpec(input=0.5, output=1.5), **teacher}
+    changed = {
+        "teacher": spec.teacher.model_copy(update=asked),
+        "student": spec.student.model_copy(update={"weights": str(weights), "epochs": 1, "max_length": 64}),
+        "rows": spec.rows.model_copy(update={"seed": 12}),
+        "rationales": spec.rationales.model_copy(update={"per_label": 6}),
+        "experiment": spec.experiment.model_copy(update={"rounds": 1}),
+    }
+    return replace(task, spec=spec.model_copy(update=changed))
+
+
+def test_each_goes_through_the_papers_loop_and_a_control(copied, tiny_student, tmp_path):
+    warehouse = Warehouse(tmp_path / "warehouse")
+    with scripted_teacher(obliging) as teacher:
+        task = small(copied, tiny_student, teacher.url)
+        make_gold(task, warehouse)
+        rows = {arm: run_arm(task, warehouse, arm, 0).rows.row(0, named=True) for arm in ("s3_literal", "gold_only")}
+    errors = warehouse.live("error_set", loop_key(task, 0).columns()).read().height
+    assert errors > 0
+    # Exactly one row from each error; the label questions are RTE's, once a steering row of the label.
+    assert rows["s3_literal"]["synthetic_rows"] == 12 + errors
+    asked = read_gold(task).filter((pl.col("split") == "steer") & (pl.col("label") == "not_entailment")).height
+    assert rows["s3_literal"]["label_questions"] == (asked if task.name == "rte" else 0)
+    assert rows["s3_literal"]["teacher_budget"] == 12 + errors + rows["s3_literal"]["label_questions"]
+    assert rows["gold_only"]["gold_rows"] == 120
+    assert {row["metric"] for row in rows.values()} == {"f1" if task.name == "adqa" else "accuracy"}

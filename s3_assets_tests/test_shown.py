@@ -58,7 +58,7 @@ def test_gold_made_in_a_rounds_run_keeps_its_own_row_count(small_task, instance)
     key, beside = dg.AssetKey(["small", "gold"]), dg.AssetKey(["small", "seed_set"])
     # What "Materialize all" does for one round: gold, which has no rounds, is in a run that has one.
     result = job.execute_in_process(instance=instance, asset_selection=[key, beside], partition_key="round_00")
-    (event,) = result.get_asset_materialization_events()
+    (event,) = [found for found in result.get_asset_materialization_events() if found.asset_key == key]
     metadata = {name: entry.value for name, entry in event.materialization.metadata.items()}
     assert metadata["dagster/row_count"] == metadata["steer_rows"] + metadata["select_rows"] + metadata["test_rows"]
     assert "dagster/partition_row_count" not in metadata
