@@ -69,7 +69,7 @@ def main() -> None:
             shutil.rmtree(place / "tasks" / pack, ignore_errors=True)
             with simulated_teacher(packs, pack) as teacher:
                 task = _task(place / "tasks", packs / pack, teacher.url, options)
-                compare_arms(console, task, parse_arms(options.arms), options.seeds)
+                compare_arms(console, task, parse_arms(options.arms, task), options.seeds)
             board = settings.warehouse().live("leaderboard", {"task": pack})
             if board is not None:
                 console.print(f"\n### {pack}\n", markdown(board.read()), highlight=False, soft_wrap=True, markup=False)
@@ -86,6 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seed-rows", type=int, default=400)
     parser.add_argument("--per-round", type=int, default=200)
+    parser.add_argument("--refill", action="store_true", help="equal rows instead of equal teacher budgets")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--min-steps", type=int, default=100)
     parser.add_argument("--max-length", type=int, default=128)
@@ -103,7 +104,7 @@ def _task(folder: Path, pack: Path, url: str, options: argparse.Namespace) -> Ta
         # A name of its own, so that no pack is served another's answers.
         teacher={"name": f"simulated-{pack.name}"},
         labels={label: MEANINGS.get(label, f"What people label {label}.") for label in labels},
-        rows={"seed": options.seed_rows, "per_round": options.per_round},
+        rows={"seed": options.seed_rows, "per_round": options.per_round, "refill": options.refill},
         student={"max_length": options.max_length, "epochs": options.epochs, "min_steps": options.min_steps},
         experiment={"rounds": 2, "seeds": options.seeds},
         budget={"calls": 100_000},
@@ -170,7 +171,8 @@ def _score(task: Task, training: pl.DataFrame, gold: pl.DataFrame, seed: int) ->
 def _setting(options: argparse.Namespace) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"Teacher: simulated, no LLM. {options.seed_rows} seed rows, {options.per_round} a round, 2 rounds, MiniLM, "
+        f"Teacher: simulated, no LLM. {options.seed_rows} seed rows, {options.per_round} a round, 2 rounds, "
+        f"{'refused rows asked for again' if options.refill else 'each row asked for once'}, MiniLM, "
         f"{options.epochs} epochs or {options.min_steps} steps, {options.max_length} tokens, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
     )

@@ -76,8 +76,9 @@ def test_arms_seeds_and_tasks_that_are_not_there(compared, command):
     code, said, _ = command("compare", "small", "--arms", "gold_only,s3,s3_literal", "--dry-run")
     assert code == 0
     assert "seed 1, gold_only: asks for nothing" in said
-    assert "seed 0, s3: asks for 36 rows" in said
-    assert "seed 0, s3_literal: asks for 24 rows and one for each error" in said
+    assert "seed 0, s3: asks for 24 rows in the seed set and at most 12 in each of 1 rounds" in said
+    # One row from each error, and there are not more errors than steering rows.
+    assert "seed 0, s3_literal: asks for 24 rows in the seed set and at most 137 in each of 1 rounds" in said
 
 
 def test_what_the_ui_shows_of_an_arm_and_of_the_board(compared, instance):

@@ -5,12 +5,13 @@ import json
 import polars as pl
 import pytest
 
-from s3_assets.generation.contexts import Context, contexts_digest, read_contexts
+from s3_assets.generation.contexts import Context, contexts_digest, read_contexts, writable
 from s3_assets.generation.extrapolate import write_extrapolated_set
 from s3_assets.generation.filling import Written
 from s3_assets.generation.gates import open_gates
 from s3_assets.generation.seed import seed_wanted, write_seed_set
 from s3_assets.generation.sublabels import count_sublabels, divide
+from s3_assets.loop.steps import make_gold
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import TaskError
@@ -168,6 +169,48 @@ def test_where_gold_has_no_finer_labels_the_teacher_is_asked_once_a_row(tmp_path
     assert counted["not_entailment"]["contradiction"] == expected["contradiction"] > 0
     assert counted["not_entailment"]["neutral"] + expected["contradiction"] + len(written.rejected) == len(places)
     assert "entailment" not in counted
+
+
+def test_no_row_is_written_from_gold_whose_context_is_held_out(tmp_path):
+    files = {"steer": "steer.csv", "select": "select.csv", "test": "test.csv"}
+    for key, first in (("steer", 0), ("select", 40), ("test", 9)):
+        lines = GOLD.splitlines()[1 + first : 11 + first]
+        # Test gold has premise 9 with another hypothesis.
+        text = "\n".join(lines).replace("hypothesis 9", "another hypothesis") if key == "test" else "\n".join(lines)
+        (tmp_path / f"{key}.csv").write_text(f"{GOLD.splitlines()[0]}\n{text}\n")
+    paths = {key: str(tmp_path / name) for key, name in files.items()}
+    keys = {**PAIR, "gold": {"files": paths}}
+    task = write_task(tmp_path, **keys)
+    gold = read_gold(task)
+    steer = gold.filter(pl.col("split") == "steer")
+    assert set(steer["text"]) - set(writable(task, steer, gold)["text"]) == {"premise 9"}
+    assert "premise 9" not in {context.text for context in read_contexts(task, gold)}
+    free = write_task(tmp_path, **keys, pair={"keep_context": False})
+    assert writable(free, steer, gold).equals(steer)
+
+
+def test_fields_that_were_not_asked_for_are_left(tmp_path):
+    """Endpoints that enforce no schema add some; a list where a table has text must not end the step."""
+
+    def adds(body, number):
+        content = json.loads(obliging(body, number)[1])
+        extra = {"answer": ["b"], "answer_start": "x", "note": 3}
+        return 200, json.dumps({"examples": [item | extra for item in content["examples"]]})
+
+    with scripted_teacher(adds) as teacher:
+        task = write_task(tmp_path, GOLD, **PAIR, teacher={"base_url": teacher.url})
+        written = seed_set(task, tmp_path)
+    assert len(written.accepted) == 24
+    assert {(row["answer"], row["answer_start"]) for row in written.accepted} == {(None, None)}
+
+
+def test_declaring_finer_labels_reads_gold_again(tmp_path):
+    fields = {**PAIR["fields"], "sublabel": "detail"}
+    warehouse = Warehouse(tmp_path / "warehouse")
+    task = write_task(tmp_path, GOLD, **{**PAIR, "fields": fields})
+    assert make_gold(task, warehouse).rows["sublabel"].drop_nulls().is_empty()
+    finer = write_task(tmp_path, GOLD, **{**PAIR, "fields": fields, "labels": FINER})
+    assert not make_gold(finer, warehouse).rows["sublabel"].drop_nulls().is_empty()
 
 
 def test_an_error_keeps_its_finer_label(tmp_path):

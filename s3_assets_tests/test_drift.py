@@ -7,6 +7,8 @@ import pytest
 
 from s3_assets.drift.measures import label_js, length_wasserstein, measure_drift, oov_share, vocabulary_js
 
+FIELDS = ("text",)
+
 
 def frame(rows):
     return pl.DataFrame(rows, schema=["text", "text2", "label"], orient="row")
@@ -34,8 +36,10 @@ def test_vocabulary():
 def test_same_distribution_is_near_its_floor_and_another_is_not():
     words = ["dull", "bright", "slow", "quick", "warm", "cold", "long", "short"]
     texts = [(f"{words[n % 8]} {words[n * 3 % 8]} film {words[n * 5 % 8]}", None, "ab"[n % 2]) for n in range(200)]
-    near = measure_drift(frame(texts[:100]), frame(texts[100:]), ["a", "b"], 0)
-    far = measure_drift(frame([("wholly other material here", None, "a")] * 50), frame(texts[100:]), ["a", "b"], 0)
+    near = measure_drift(frame(texts[:100]), frame(texts[100:]), ["a", "b"], 0, FIELDS)
+    far = measure_drift(
+        frame([("wholly other material here", None, "a")] * 50), frame(texts[100:]), ["a", "b"], 0, FIELDS
+    )
     for found, bound in ((near, 1.5), (far, None)):
         row = found.filter((pl.col("metric") == "vocabulary_js") & pl.col("label").is_null()).row(0, named=True)
         assert row["n_ref"] == 100
@@ -46,11 +50,13 @@ def test_same_distribution_is_near_its_floor_and_another_is_not():
 
 
 def test_a_label_without_rows_is_left_out():
-    found = measure_drift(frame([("a b", None, "a")]), frame([("a b", None, "a"), ("c", None, "b")]), ["a", "b"], 0)
+    found = measure_drift(
+        frame([("a b", None, "a")]), frame([("a b", None, "a"), ("c", None, "b")]), ["a", "b"], 0, FIELDS
+    )
     assert set(found["label"]) == {None, "a"}
 
 
 def test_both_texts_of_a_pair_count():
-    assert measure_drift(frame([("a", "b", "x")]), frame([("b", "a", "x")]), ["x", "y"], 0).filter(
+    assert measure_drift(frame([("a", "b", "x")]), frame([("b", "a", "x")]), ["x", "y"], 0, ("text", "text2")).filter(
         pl.col("metric") == "vocabulary_js"
     )["value"].to_list() == [0, 0]

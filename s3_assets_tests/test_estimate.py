@@ -191,7 +191,7 @@ def test_failed_and_unusable_answers_and_refused_rows_are_expected_again(tmp_pat
             tmp_path,
             # One at a time: which request goes wrong follows from its place.
             teacher={"base_url": teacher.url, "price": PRICE, "concurrency": 1},
-            rows={"seed": 80, "per_error": 3, "per_call": 4},
+            rows={"seed": 80, "per_error": 3, "per_call": 4, "refill": True},
         )
         seeded(task, warehouse)
         # Round 1 by what the seed set told, round 2 by what round 1 did.

@@ -149,8 +149,9 @@ def test_one_seed_has_a_mean_and_no_spread() -> None:
 def test_equal_differences_have_no_p() -> None:
     # In floating point the three differences of 0.05 are not all the same number.
     row = line(board_of(arm("s3", [0.85, 0.75, 0.35]), arm("goldgen", [0.80, 0.70, 0.30])), "s3")
-    assert row["vs_goldgen_p"] is None
-    assert (row["vs_goldgen_low"], row["vs_goldgen_high"]) == pytest.approx((0.05, 0.05))
+    assert row["vs_goldgen"] == pytest.approx(0.05)
+    # An interval without width would say that three seeds which agree are certain.
+    assert {row[f"vs_goldgen_{end}"] for end in ("low", "high", "p")} == {None}
     assert estimate([0.5, 0.5]).sd == 0
 
 
@@ -222,11 +223,25 @@ def test_unequal_budgets_are_named() -> None:
         arm("seed_only", [0.9], teacher_budget=200),
         arm("s3_literal", [0.9], teacher_budget=1900),
     )
+    said = "asked for {} rows and label questions, {} asked for {} rows and label questions: not at equal budget"
+    unlike = "arms have 1 to 3 seeds: places are over different seeds, differences are not"
     assert matched(board) == [
-        "default+gold asked for 500 rows and label questions, goldgen for 600: not at equal budget",
-        "s3 asked for 640 rows and label questions, goldgen for 600: not at equal budget",
+        f"s3 {said.format(640, 'goldgen', 600)}",
+        f"default+gold {said.format(500, 'goldgen', 600)}",
+        unlike,
     ]
-    assert matched(board.filter(pl.col("arm") != "goldgen")) == []
+    # Without goldgen the first of those meant to be equal stands in.
+    assert matched(board.filter(pl.col("arm") != "goldgen")) == [
+        f"s3 {said.format(640, 'more_seed', 570)}",
+        f"default+gold {said.format(500, 'more_seed', 570)}",
+    ]
+    assert matched(board_of(GOLD_ONLY)) == []
+
+
+def test_unequal_rows_are_named() -> None:
+    assert matched(board_of(GOLDGEN, arm("s3", [0.8, 0.9, 0.7], synthetic_rows=550))) == [
+        "s3 trained on 550 rows of the teacher, goldgen trained on 590 rows of the teacher: not on equal rows"
+    ]
 
 
 def test_arms_meant_to_have_equal_budget() -> None:
@@ -292,7 +307,7 @@ def test_tables_fit_100_columns(tmp_path: Path) -> None:
     controls = [arm("gold_only", [0.95, 0.5], cost=0.0), arm("goldgen", [1.0, 0.9])]
     others = [rows for rows in arms if rows[0]["arm"] not in {"gold_only", "goldgen"}]
     out = io.StringIO()
-    print_leaderboard(Console(file=out, width=300), task, board_of(*controls, *others))
+    print_leaderboard(Console(file=out, width=300), task, board_of(*controls, *others), [])
     assert max(len(text.rstrip()) for text in out.getvalue().splitlines()) <= 100
 
 
@@ -324,7 +339,10 @@ def test_command_prints_tables_and_what_to_know(compared: Warehouse, command: Co
     cells = " ".join(out.split())
     assert "1 s3 3 83.0 ±3.6 [74, 92] +2.0 [-5.5, +9.5] +11.0 [+6.7, +15.3]" in cells
     assert "s3 590 0 600 120 50.0 0.5000 40 22.0" in cells
-    assert "default+gold asked for 700 rows and label questions, goldgen for 600: not at equal budget." in out
+    said = " ".join(out.split())
+    assert "default+gold asked for 700 rows and label questions, goldgen asked for 600 rows and label" in said
+    # Nothing stands behind these rows: no model of theirs is live.
+    assert "left out, as inputs changed since: gold_only seed 0," in said
     assert EMBEDDED in out
     assert "have no place" not in out
 

@@ -141,8 +141,13 @@ def test_errors_are_answers_without_exact_match(loop):
     assert wrong.height > 0
     assert sorted(wrong["gold_id"]) == live(loop, "error_set", 0)["gold_id"].to_list()
     task, warehouse, _ = loop
-    assert round_figures(task, warehouse, 0).errors == wrong.height
-    assert len(selecting_gains(task, warehouse, 1)) == 1
+    figures = round_figures(task, warehouse, 0)
+    assert figures.errors == wrong.height
+    model = live(loop, "trained_model", 0).row(0, named=True)
+    assert (figures.select.share, figures.select_f1) == pytest.approx((model["select_accuracy"], model["select_f1"]))
+    # The loop stops by F1, as epochs are chosen.
+    (gain,) = selecting_gains(task, warehouse, 1)
+    assert gain.gain == pytest.approx(live(loop, "trained_model", 1)["select_f1"][0] - model["select_f1"])
 
 
 def test_a_threshold_on_f1_makes_fewer_rows_errors(loop):
@@ -154,6 +159,9 @@ def test_a_threshold_on_f1_makes_fewer_rows_errors(loop):
     predictions = live(loop, "predictions", 0).filter(pl.col("split") == "steer")
     assert rows.height == predictions.filter(pl.col("f1") < 0.01).height
     assert set(rows["f1"]) <= {0.0}
+    figures = round_figures(lenient, warehouse, 0)
+    # Fewer errors, but no more exact answers.
+    assert (figures.errors, figures.steer.right) == (rows.height, int(predictions["exact_match"].sum()))
     # As it was, for the other tests.
     for make in (make_trained_model, make_error_set):
         make(task, warehouse, 0)
@@ -171,7 +179,16 @@ def test_sql_shows_the_questions(loop):
             (0,)
         ]
         assert ask("select min(len(answers)), max(len(answers)) from gold") == [(1, 2)]
-        assert ask("select count(*) > 0 from drift where metric = 'vocabulary_js'") == [(True,)]
+        assert ask(
+            "select count(*) from row_origin where answer is null or gold_answer <> answer and first_round > 0"
+        ) == [(0,)]
+        assert ask("select count(*) from gold_history where f1 is null") == [(0,)]
+        assert ask("select round, test_f1 from rounds order by round") == ask(
+            "select round, test_f1 from trained_model order by round"
+        )
+        # Contexts are gold's word for word and no distance from it: the questions alone are measured.
+        ((drift,),) = ask("select value from drift where metric = 'oov_share' and label is null and round = 0")
+        assert drift > 0.5
 
 
 def test_answers_that_do_not_stand_in_the_context_are_refused_and_kept(tmp_path, weights):

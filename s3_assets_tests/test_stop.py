@@ -9,7 +9,7 @@ from s3_assets.loop.stop import Gain, gains, should_stop
 
 
 def round_of(right):
-    return pl.DataFrame({"gold_id": [f"g{n}" for n in range(len(right))], "correct": [bool(value) for value in right]})
+    return pl.DataFrame({"gold_id": [f"g{n}" for n in range(len(right))], "score": [float(value) for value in right]})
 
 
 def test_gain_is_paired_against_the_best_earlier_round():

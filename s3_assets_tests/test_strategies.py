@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from s3_assets.experiment.arms import arm_task, live_row, live_rows, run_arm
-from s3_assets.experiment.publish import make_leaderboard
-from s3_assets.loop.fingerprints import last_round, loop_key
+from s3_assets.experiment.arms import arm_task, arms_of, live_row, live_rows, rows_ahead, run_arm
+from s3_assets.experiment.publish import board_notes, make_leaderboard
+from s3_assets.loop.fingerprints import CODE_VERSIONS, last_round, loop_key
 from s3_assets.loop.state import NotReady
 from s3_assets.loop.steps import make_error_set, make_extrapolated_set, make_gold, make_seed_set, make_trained_model
 from s3_assets.store.catalog import build_catalog, connect
@@ -166,8 +166,12 @@ def test_a_second_time_nothing_is_done_and_a_changed_task_makes_rows_stale(arms)
     assert again.reused
     assert again.rows.row(0, named=True) == arms.rows["s3"]
     assert live_row(arms.task, arms.warehouse, "s3", 1) is None
+    part = make_leaderboard(arms.task, arms.warehouse).result.part
     student = arms.task.spec.student.model_copy(update={"learning_rate": 1e-3})
     changed = Task(arms.task.spec.model_copy(update={"student": student}), arms.task.folder)
+    stale, older = board_notes(changed, arms.warehouse, part)
+    assert stale.startswith("left out, as inputs changed since: gold_only seed 0, ")
+    assert older.startswith("older than the experiments that are live now; `s3-assets compare small`")
     rows, stale = live_rows(changed, arms.warehouse)
     assert rows.is_empty()
     assert len(stale) == len(strategies())
@@ -185,7 +189,8 @@ def test_the_board_holds_every_arm_and_sql_agrees(arms):
     assert dict(board.select("arm", "vs_gold_only").iter_rows())["s3"] == pytest.approx(
         scores["s3"] - scores["gold_only"]
     )
-    assert len(made.notes) == 0
+    assert made.notes == []
+    assert board_notes(arms.task, arms.warehouse, made.result.part) == []
     build_catalog(arms.warehouse)
     with connect(arms.warehouse) as sql:
         sql.execute("set variable as_of = now()::timestamptz + interval 1 hour")
@@ -221,6 +226,54 @@ def test_an_earlier_go_with_other_settings_is_not_counted(small_task, tmp_path):
     row = run_arm(changed, warehouse, "seed_only", 0).rows.row(0, named=True)
     assert row["synthetic_rows"] == 40
     assert row["teacher_budget"] == 40
+
+
+def test_a_new_version_of_training_trains_again(arms, monkeypatch):
+    """Another arm's training by the old code must not come back as one by the new."""
+    monkeypatch.setitem(CODE_VERSIONS, "trained_model", 1 + CODE_VERSIONS["trained_model"])
+    before = arms.live("trained_model", "seed_only", 0).row(0, named=True)
+    own = arm_task(arms.task, "seed_only", 0)
+    after = make_trained_model(own, arms.warehouse, 0).rows.row(0, named=True)
+    assert after["training_key"] != before["training_key"]
+    assert after["train_seconds"] != before["train_seconds"]
+    monkeypatch.undo()
+    make_trained_model(own, arms.warehouse, 0)
+
+
+def test_without_refill_exactly_the_rows_wanted_are_asked_for(tmp_path, tiny_student):
+    """Half of all rows are refused: budgets stay equal, rows do not, and the board says so where they are far apart."""
+
+    def repeats_in_the_seed_set(body, number):
+        status, content = obliging(body, number)
+        items = json.loads(content).get("examples")
+        if items and "example" not in facts(body):
+            items = [items[0] for _ in items]
+        return status, json.dumps({"examples": items}) if items else content
+
+    with scripted_teacher(repeats_in_the_seed_set) as teacher:
+        task = write_task(
+            tmp_path,
+            student={"weights": str(tiny_student), "epochs": 1, "min_steps": 0},
+            teacher={"base_url": teacher.url},
+            rows={"seed": 24, "per_round": 12, "per_call": 4},
+        )
+        warehouse = Warehouse(tmp_path / "warehouse")
+        make_gold(task, warehouse)
+        rows = {arm: run_arm(task, warehouse, arm, 0).rows.row(0, named=True) for arm in ("more_seed", "goldgen", "s3")}
+    assert {row["teacher_budget"] for row in rows.values()} == {ALL_ROWS}
+    assert (rows["more_seed"]["synthetic_rows"], rows["s3"]["synthetic_rows"]) == (12, 6 + 24)
+    (note,) = make_leaderboard(task, warehouse).notes
+    assert note.startswith("more_seed trained on 12 rows of the teacher, goldgen trained on 30 rows")
+
+
+def test_a_task_that_brings_its_seed_set_has_no_arm_that_asks_for_another(small_task, tmp_path):
+    own = tmp_path / "own.csv"
+    own.write_text("text,label\n" + "".join(f"own text {n},{('positive', 'negative')[n % 2]}\n" for n in range(20)))
+    task = Task(small_task.spec.model_copy(update={"seed_rows": str(own)}), small_task.folder)
+    assert {"more_seed", "zerogen"}.isdisjoint(arms_of(task))
+    assert rows_ahead(task, "seed_only") == (0, 0)
+    with pytest.raises(TaskError, match=r"brings its seed set \(seed_rows\): arm more_seed would ask for another"):
+        arm_task(task, "more_seed", 0)
 
 
 def test_unknown_arms_and_strategies_name_the_known_ones(small_task, tmp_path):

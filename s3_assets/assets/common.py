@@ -66,7 +66,7 @@ def task_asset(
         group_name=group_of(task, name),
         kinds={"parquet", *kinds},
         tags={"s3/kind": task.spec.kind, "s3/strategy": task.spec.strategy},
-        description=describe(task.name, name, text),
+        description=describe(task, name, text),
         metadata=declaration(name),
         check_specs=[
             dg.AssetCheckSpec(check, asset=asset_key(task, name), description=CHECK_DESCRIPTIONS[check], blocking=True)

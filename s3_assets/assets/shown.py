@@ -12,11 +12,13 @@ import polars as pl
 from pydantic import Field
 
 from s3_assets.loop.checks import Check, ChecksFailed
+from s3_assets.loop.fingerprints import ROUND_ASSETS
 from s3_assets.loop.publish import StepResult
 from s3_assets.loop.state import NotReady
 from s3_assets.store.tables import table
+from s3_assets.student.errors import StudentError
 from s3_assets.student.weights import WeightsError
-from s3_assets.tasks.load import TaskError
+from s3_assets.tasks.load import Task, TaskError
 from s3_assets.teacher.attempts import NotInLedger, TooManyUnusable
 from s3_assets.teacher.budget import BudgetExhausted
 from s3_assets.teacher.reply import TeacherUnavailable
@@ -40,6 +42,7 @@ _EXPLAINED = (
     NotInLedger,
     BudgetExhausted,
     WeightsError,
+    StudentError,
 )
 
 _TYPES = {pl.String: "string", pl.Int64: "int", pl.Float64: "float", pl.Boolean: "bool"}
@@ -104,9 +107,10 @@ def declaration(name: str) -> dict[str, Any]:
     return {"dagster/column_schema": dg.TableSchema(columns)}
 
 
-def describe(task: str, name: str, text: str) -> str:
+def describe(task: Task, name: str, text: str) -> str:
     """Asset description: what it is, then the query that shows its rows. The UI lists the columns itself."""
-    return f"{text}\n\nIn DuckDB: `select * from {name} where task = '{task}'`"
+    own = f" and arm = '{task.spec.strategy}' and seed = {task.spec.seed}" if name in ROUND_ASSETS else ""
+    return f"{text}\n\nIn DuckDB: `select * from {name} where task = '{task.name}'{own}`"
 
 
 def sample_table(rows: pl.DataFrame) -> dg.MarkdownMetadataValue:

@@ -15,7 +15,8 @@ from rich.console import Console
 from s3_assets import settings
 from s3_assets.cli.leaderboard import print_leaderboard
 from s3_assets.cli.run import materialize, open_instance, progress_console
-from s3_assets.experiment.arms import live_row, rows_ahead
+from s3_assets.experiment.arms import arms_of, live_row, rows_ahead
+from s3_assets.experiment.publish import board_notes
 from s3_assets.loop.fingerprints import EXPERIMENT, GOLD, LEADERBOARD
 from s3_assets.loop.state import Board
 from s3_assets.store.catalog import ensure_catalog
@@ -44,7 +45,7 @@ def compare(
             typer.echo(f"{name:18} {strategy.summary}")
         return
     declared = get_task(task, settings.task_folders())
-    wanted, repeats = parse_arms(arms), parse_seeds(seeds, declared)
+    wanted, repeats = parse_arms(arms, declared), parse_seeds(seeds, declared)
     if dry_run:
         _list_ahead(declared, wanted, repeats)
     else:
@@ -74,7 +75,7 @@ def compare_arms(console: Console, task: Task, arms: Sequence[str], seeds: int) 
     materialize(instance, task, [LEADERBOARD], None, command)
     board = warehouse.live(LEADERBOARD, {"task": task.name})
     if board is not None:
-        print_leaderboard(console, task, board.read())
+        print_leaderboard(console, task, board.read(), board_notes(task, warehouse, board))
 
 
 def _list_ahead(task: Task, arms: Sequence[str], seeds: int) -> None:
@@ -84,21 +85,27 @@ def _list_ahead(task: Task, arms: Sequence[str], seeds: int) -> None:
         for arm in arms:
             if live_row(task, warehouse, arm, seed) is not None:
                 asks = "is there already"
-            elif (rows := rows_ahead(task, arm)) is None:
-                asks = f"asks for {task.spec.rows.seed} rows and one for each error"
             else:
-                asks = f"asks for {rows} rows" if rows else "asks for nothing"
+                in_seed, in_round = rows_ahead(task, arm)
+                rounds = f" and at most {in_round} in each of {task.spec.experiment.rounds} rounds" if in_round else ""
+                asks = f"asks for {in_seed} rows in the seed set{rounds}" if in_seed or in_round else "asks for nothing"
             typer.echo(f"seed {seed}, {arm}: {asks}")
     typer.echo(
-        "refused rows are asked for again; requests of one arm are free for the others of its seed. "
-        f"`s3-assets estimate {task.name}` says what a row costs"
+        "requests of one arm are free for the others of its seed"
+        + ("; refused rows are asked for again" if task.spec.rows.refill else "")
+        + ("; sublabels that gold does not have take label questions" if _asks_labels(task) else "")
+        + f". `s3-assets estimate {task.name}` says what rows cost"
     )
 
 
-def parse_arms(text: str | None) -> list[str]:
+def _asks_labels(task: Task) -> bool:
+    return task.spec.fields.sublabel is None and any(label.sublabels for label in task.spec.labels.values())
+
+
+def parse_arms(text: str | None, task: Task) -> list[str]:
     """Arms of ``--arms``, in the order of the strategies; ``TaskError`` naming the known ones for another."""
     if text is None:
-        return list(strategies())
+        return arms_of(task)
     wanted = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in strategies()]
     if unknown or not wanted:

@@ -30,6 +30,10 @@ def with_interval(score: Score | None) -> str:
     return f"{100 * score.share:.1f} [{100 * low:.0f}-{100 * high:.0f}]"
 
 
+def _f1(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
 def print_rounds(
     console: Console,
     task: Task,
@@ -69,6 +73,10 @@ def print_rounds(
         f"drift: of the seed set from steering gold, {HEADLINE_DRIFT}{explained}",
         highlight=False,
     )
+    answered = [figures for figures in rounds if figures.select_f1 is not None]
+    if answered:
+        shown_f1 = ", ".join(f"{_f1(figures.select_f1)}/{_f1(figures.test_f1)}" for figures in answered)
+        console.print(f"select, test: exact answers; their F1 in percent, by round: {shown_f1}", highlight=False)
     costs = [paid.money for paid in spent.values()]
     if None in costs:
         console.print("cost: not known, some calls have no price; declare teacher.price in the task's YAML")

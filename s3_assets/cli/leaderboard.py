@@ -20,7 +20,8 @@ from rich.text import Text
 
 from s3_assets import settings
 from s3_assets.cli.figures import EMBEDDED
-from s3_assets.experiment.leaderboard import GOLD_ONLY, GOLDGEN, experiment_rows, matched
+from s3_assets.experiment.leaderboard import GOLD_ONLY, GOLDGEN, experiment_rows
+from s3_assets.experiment.publish import board_notes
 from s3_assets.loop.fingerprints import LEADERBOARD
 from s3_assets.loop.state import NotReady
 from s3_assets.store.parts import INPUTS, Part
@@ -69,27 +70,30 @@ def leaderboard(
     part = warehouse.live(LEADERBOARD, {"task": found.name})
     if part is None:
         raise NotReady(f"{found.name} has no leaderboard yet; `s3-assets compare {found.name}` makes it")
-    board = part.read()
+    board, notes = part.read(), board_notes(found, warehouse, part)
     if output_format is OutputFormat.csv:
         sys.stdout.write(board.write_csv())
     elif output_format is OutputFormat.json:
         sys.stdout.write(json.dumps(board.to_dicts(), ensure_ascii=False, indent=2) + "\n")
     elif output_format is OutputFormat.markdown:
-        sys.stdout.write("\n\n".join([markdown(board), *_notes(found, board)]) + "\n")
+        sys.stdout.write("\n\n".join([markdown(board), *_notes(found, board, notes)]) + "\n")
     else:
-        print_leaderboard(Console(), found, board)
+        print_leaderboard(Console(), found, board, notes)
+    if output_format in {OutputFormat.csv, OutputFormat.json}:
+        for note in notes:
+            typer.echo(note, err=True)
     if png is not None:
         _draw(board, _seeds(part, experiment_rows(warehouse, found.name)), png)
 
 
-def print_leaderboard(console: Console, task: Task, board: pl.DataFrame) -> None:
-    """Scores, then what they took, in 100 columns; below, what the columns mean and what to know."""
+def print_leaderboard(console: Console, task: Task, board: pl.DataFrame, notes: Sequence[str]) -> None:
+    """Scores, then what they took, in 100 columns; below, what the columns mean and ``notes`` on what was compared."""
     arms = board.to_dicts()
     console.print(_table(f"{task.name}: arms by test {_metric(arms)}", _score_columns(arms), arms))
     console.print(_SCORES, highlight=False)
     console.print(_table(f"{task.name}: what they took", _cost_columns(arms), arms))
     console.print(_COSTS + (_PER_DOLLAR if _any(arms, "points_per_dollar") else ""), highlight=False)
-    for note in _notes(task, board):
+    for note in _notes(task, board, notes):
         console.print(note, highlight=False, markup=False)
 
 
@@ -166,8 +170,8 @@ def _cost_columns(arms: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return columns
 
 
-def _notes(task: Task, board: pl.DataFrame) -> list[str]:
-    notes = [f"{sentence}." for sentence in matched(board)]
+def _notes(task: Task, board: pl.DataFrame, found: Sequence[str]) -> list[str]:
+    notes = [f"{sentence}." for sentence in found]
     if board["score_mean"].has_nulls():
         notes.append(NO_SCORE)
     if task.spec.teacher.backend == "embedded":
@@ -192,7 +196,8 @@ def _score(arm: Mapping[str, Any], digits: int) -> str:
     mean = _number(arm["score_mean"], 1, 100)
     if arm["score_sd"] is None:
         return mean
-    return f"{mean} ±{_number(arm['score_sd'], 1, 100)} {_interval(arm['ci_low'], arm['ci_high'], digits)}"
+    spread = f"{mean} ±{_number(arm['score_sd'], 1, 100)}"
+    return spread if arm["ci_low"] is None else f"{spread} {_interval(arm['ci_low'], arm['ci_high'], digits)}"
 
 
 def _difference(arm: Mapping[str, Any], name: str) -> str:

@@ -25,8 +25,10 @@ _Documents = Sequence[Sequence[str]]
 T = TypeVar("T")
 
 
-def measure_drift(synthetic: pl.DataFrame, reference: pl.DataFrame, labels: Sequence[str], seed: int) -> pl.DataFrame:
-    """Every metric, over all labels and per label, of ``synthetic`` against ``reference`` (columns text, text2, label).
+def measure_drift(
+    synthetic: pl.DataFrame, reference: pl.DataFrame, labels: Sequence[str], seed: int, fields: Sequence[str]
+) -> pl.DataFrame:
+    """Every metric, over all labels and per label, of ``synthetic`` against ``reference`` (columns ``fields``, label).
 
     Metrics: ``label_js`` and ``vocabulary_js`` are Jensen-Shannon divergences in bits (0 to 1), ``length_wasserstein``
     is the mean distance between sorted lengths in words, ``oov_share`` the share of the reference's words that the
@@ -50,7 +52,7 @@ def measure_drift(synthetic: pl.DataFrame, reference: pl.DataFrame, labels: Sequ
         ]
         if any(frame.is_empty() for frame in chosen):
             continue
-        documents = [_documents(frame) for frame in chosen]
+        documents = [_documents(frame, fields) for frame in chosen]
         for name, measure in (
             ("length_wasserstein", length_wasserstein),
             ("vocabulary_js", vocabulary_js),
@@ -108,8 +110,8 @@ def _floor(
     return statistics.fmean(values)
 
 
-def _documents(frame: pl.DataFrame) -> list[list[str]]:
-    return [_WORD.findall(f"{text} {text2 or ''}".lower()) for text, text2 in frame.select("text", "text2").iter_rows()]
+def _documents(frame: pl.DataFrame, fields: Sequence[str]) -> list[list[str]]:
+    return [_WORD.findall(" ".join(texts).lower()) for texts in frame.select(fields).iter_rows()]
 
 
 def _count(documents: _Documents) -> Counter[str]:

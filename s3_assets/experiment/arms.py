@@ -29,6 +29,7 @@ from s3_assets.loop.steps import make_error_set, make_extrapolated_set, make_see
 from s3_assets.store.identity import digest
 from s3_assets.store.parts import INPUT_FINGERPRINT, INPUTS, Part, Warehouse
 from s3_assets.store.tables import table
+from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.tasks.strategy import strategies
 
@@ -45,6 +46,10 @@ def arm_task(task: Task, arm: str, seed: int) -> Task:
     """
     if arm not in strategies():
         raise TaskError(f"no arm called {arm!r}; arms are {', '.join(strategies())}")
+    if arm not in arms_of(task):
+        raise TaskError(
+            f"task {task.name} brings its seed set (seed_rows): arm {arm} would ask for another; leave it out"
+        )
     if (arm, seed) == (task.spec.strategy, task.spec.seed):
         return task
     return replace(task, spec=task.spec.model_copy(update={"strategy": arm, "seed": seed}), keeps_weights=False)
@@ -74,8 +79,8 @@ def run_arm(
                 make_error_set(own, warehouse, round_)
         if round_ < last:
             make_extrapolated_set(own, warehouse, round_, run_id=run_id)
-    row, numbers = _row(own, warehouse)
     inputs = _inputs(own, warehouse)
+    row, numbers = _row(own, warehouse, inputs)
     notes = {
         INPUT_FINGERPRINT: _fingerprint(inputs),
         INPUTS: json.dumps({name: part.part_id for name, part in inputs.items()}),
@@ -94,15 +99,22 @@ def live_row(task: Task, warehouse: Warehouse, arm: str, seed: int) -> Part | No
     return part if part.metadata().get(INPUT_FINGERPRINT) == _fingerprint(_inputs(own, warehouse)) else None
 
 
-def rows_ahead(task: Task, arm: str) -> int | None:
-    """Rows that an arm with one seed asks for, refused ones not counted; None where errors decide (``s3_literal``)."""
+def arms_of(task: Task) -> list[str]:
+    """Arms a task can be run with. One that brings its seed set has none that asks for it another way."""
+    brought = task.spec.seed_rows is not None
+    return [name for name, how in strategies().items() if not brought or (how.rationales and not how.grown)]
+
+
+def rows_ahead(task: Task, arm: str) -> tuple[int, int]:
+    """Rows that an arm with one seed asks for in its seed set, and at most in one of its rounds; without refills."""
     own = arm_task(task, arm, task.spec.seed)
-    how, rows = own.spec.how, own.spec.rows
-    if how.one_each:
-        return None
+    how, spec = own.spec.how, own.spec
     if not how.synthetic:
-        return 0
-    return seed_size(own) + (last_round(own) * rows.per_round if rows.per_error is None else 0)
+        return 0, 0
+    seed = 0 if spec.seed_rows is not None else seed_size(own)
+    if how.one_each:
+        return seed, read_gold(task).filter(pl.col("split") == "steer").height
+    return seed, spec.rows.per_round if how.extrapolates is not None else 0
 
 
 def live_rows(task: Task, warehouse: Warehouse) -> tuple[pl.DataFrame, list[str]]:
@@ -152,12 +164,12 @@ def _inputs(own: Task, warehouse: Warehouse) -> dict[str, Part]:
 
 
 def _fingerprint(inputs: dict[str, Part]) -> str:
-    return digest([CODE_VERSION, {name: part.part_id for name, part in inputs.items()}])
+    return digest([CODE_VERSION, {name: part.data_version for name, part in inputs.items()}])
 
 
-def _row(own: Task, warehouse: Warehouse) -> tuple[pl.DataFrame, Numbers]:
+def _row(own: Task, warehouse: Warehouse, inputs: dict[str, Part]) -> tuple[pl.DataFrame, Numbers]:
     """The arm's row of ``experiment`` and the numbers worth plotting."""
-    how, last, inputs = own.spec.how, last_round(own), _inputs(own, warehouse)
+    how, last = own.spec.how, last_round(own)
     models = {name: part.read().row(0, named=True) for name, part in inputs.items() if name.startswith(TRAINED_MODEL)}
     final = models[f"{TRAINED_MODEL}[{last}]"]
     took = Asked()

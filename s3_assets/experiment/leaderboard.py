@@ -35,9 +35,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds. ``sd``, ``low`` and ``high`` (95% t interval) are None below two seeds.
+    """A mean over seeds. ``sd`` is None below two seeds.
 
-    ``p`` is of the t test against 0, None below two seeds or when all values are the same.
+    ``low`` and ``high`` (95% t interval) and ``p`` (t test against 0) are None below two seeds or when all values are
+    the same.
     """
 
     mean: float | None = None
@@ -76,16 +77,29 @@ def experiment_rows(warehouse: Warehouse, task: str) -> pl.DataFrame:
 
 
 def matched(board: pl.DataFrame) -> list[str]:
-    """A sentence for each arm meant to have goldgen's budget whose mean is more than 5% from it."""
-    budgets = dict(board.select("arm", "teacher_budget").iter_rows())
-    reference = budgets.get(GOLDGEN)
-    if reference is None:
+    """What arms that are meant to be equal differ in by more than 5%, and differing numbers of seeds, in words.
+
+    Budgets and accepted rows are compared with goldgen's, or without it with those of the first such arm.
+    """
+    arms = {row["arm"]: row for row in board.to_dicts()}
+    equal = [arm for arm in equal_budget_arms() if arm in arms]
+    if not equal:
         return []
-    return [
-        f"{arm} asked for {budget:,.0f} rows and label questions, {GOLDGEN} for {reference:,.0f}: not at equal budget"
-        for arm, budget in budgets.items()
-        if arm in equal_budget_arms() and budget is not None and abs(budget - reference) > BUDGET_TOLERANCE * reference
-    ]
+    reference = GOLDGEN if GOLDGEN in arms else equal[0]
+    said = []
+    for column, done, what in (
+        ("teacher_budget", "asked for {:,.0f} rows and label questions", "not at equal budget"),
+        ("synthetic_rows", "trained on {:,.0f} rows of the teacher", "not on equal rows"),
+    ):
+        most = arms[reference][column]
+        for arm in equal:
+            value = arms[arm][column]
+            if value is not None and most and abs(value - most) > BUDGET_TOLERANCE * most:
+                said.append(f"{arm} {done.format(value)}, {reference} {done.format(most)}: {what}")
+    seeds = sorted({row["seeds"] for row in arms.values()})
+    if len(seeds) > 1:
+        said.append(f"arms have {seeds[0]} to {seeds[-1]} seeds: places are over different seeds, differences are not")
+    return said
 
 
 def equal_budget_arms() -> list[str]:
@@ -109,7 +123,8 @@ def estimate(values: Sequence[float]) -> Estimate:
         return Estimate(mean)
     sd = statistics.stdev(values)
     if sd < _SAME:
-        return Estimate(mean, 0.0, mean, mean)
+        # Two or three seeds that agree by chance are no certainty: an interval without width would say so.
+        return Estimate(mean, 0.0)
     error = sd / math.sqrt(len(values))
     reach = float(stdtrit(freedom, 0.975)) * error
     p = 2 * float(stdtr(freedom, -abs(mean) / error))

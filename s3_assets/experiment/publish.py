@@ -14,7 +14,7 @@ from s3_assets.experiment.leaderboard import leaderboard, matched
 from s3_assets.loop.fingerprints import LEADERBOARD
 from s3_assets.loop.publish import Numbers, StepResult
 from s3_assets.loop.state import NotReady
-from s3_assets.store.parts import INPUTS, Warehouse
+from s3_assets.store.parts import INPUTS, Part, Warehouse
 from s3_assets.tasks.load import Task
 
 
@@ -37,13 +37,28 @@ def make_leaderboard(task: Task, warehouse: Warehouse) -> Board:
     numbers: Numbers = {
         f"score_{arm}": score for arm, score in board.select("arm", "score_mean").iter_rows() if score is not None
     }
-    notes = matched(board)
-    if stale:
-        notes.append(
-            f"left out, as inputs changed since: {', '.join(stale)}; `s3-assets compare {task.name}` makes them"
-        )
-    inputs = {f"{arm}/{seed}": model for arm, seed, model in rows.select("arm", "seed", "model_id").iter_rows()}
-    part = warehouse.write(
-        LEADERBOARD, {"task": task.name}, board, {INPUTS: json.dumps(inputs), "numbers": json.dumps(numbers)}
-    )
+    noted = {INPUTS: json.dumps(_made_of(rows)), "numbers": json.dumps(numbers)}
+    part = warehouse.write(LEADERBOARD, {"task": task.name}, board, noted)
+    notes = [*matched(board), *_left_out(task, stale)]
     return Board(StepResult(part, board, numbers, reused=False, checks=()), rows, notes)
+
+
+def board_notes(task: Task, warehouse: Warehouse, part: Part) -> list[str]:
+    """Sentences that belong beside a board that was made earlier: what is unequal, left out, or newer than it."""
+    rows, stale = live_rows(task, warehouse)
+    notes = [*matched(part.read()), *_left_out(task, stale)]
+    if json.loads(part.metadata().get(INPUTS, "{}")) != _made_of(rows):
+        notes.append(
+            f"older than the experiments that are live now; `s3-assets compare {task.name}` brings it up to date"
+        )
+    return notes
+
+
+def _made_of(rows: pl.DataFrame) -> dict[str, str]:
+    return {f"{arm}/{seed}": model for arm, seed, model in rows.select("arm", "seed", "model_id").iter_rows()}
+
+
+def _left_out(task: Task, stale: list[str]) -> list[str]:
+    if not stale:
+        return []
+    return [f"left out, as inputs changed since: {', '.join(stale)}; `s3-assets compare {task.name}` makes them again"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from s3_assets.tasks.answers import locate
-from s3_assets.tasks.files import NamedFile, named_file
+from s3_assets.tasks.files import NamedFile, named_file, text_column
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.tasks.spec import ANSWER
 from s3_assets.tasks.split import normalise
@@ -38,7 +38,7 @@ def read_contexts(task: Task, gold: pl.DataFrame) -> list[Context]:
         return []
     own = task.spec.contexts is not None
     given = list(dict.fromkeys(_own(task) if own else _steering(gold)))
-    held_out = {normalise(text) for text in gold.filter(pl.col("split") != "steer")["text"]}
+    held_out = _held_out(gold)
     kept = [context for context in given if normalise(context.text) not in held_out]
     if len(kept) < len(given):
         log.info("%d of %d contexts left out: they are in selecting or test gold", len(given) - len(kept), len(given))
@@ -48,6 +48,23 @@ def read_contexts(task: Task, gold: pl.DataFrame) -> list[Context]:
     return kept
 
 
+def writable(task: Task, sources: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:
+    """Gold rows that new rows may be written from: where those keep the context, not one that held-out gold has too."""
+    if not keeps_context(task):
+        return sources
+    held_out = _held_out(gold)
+    shared = pl.Series([normalise(text) in held_out for text in sources["text"]], dtype=pl.Boolean)
+    if shared.any():
+        log.info("%d of %d rows left out: their contexts are in selecting or test gold", shared.sum(), sources.height)
+    return sources.filter(~shared)
+
+
+def keeps_context(task: Task) -> bool:
+    """Whether rows have the first text of gold, or of the file of contexts, word for word."""
+    kept_text = task.spec.kind == "pair" and task.spec.pair.keep_context and task.spec.pair.writes == "second"
+    return kept_text or task.spec.kind == "qa"
+
+
 def given(context: Context) -> dict[str, str]:
     """What a request says of its context."""
     return {"text": context.text} | ({} if context.answer is None else {ANSWER: context.answer})
@@ -55,14 +72,16 @@ def given(context: Context) -> dict[str, str]:
 
 def kept(task: Task, context: Context | None) -> dict[str, str]:
     """Fields that rows for ``context`` have whatever the teacher writes. A question always keeps its context."""
-    if context is None or (task.spec.kind == "pair" and not task.spec.pair.keep_context):
-        return {}
-    return given(context)
+    return {} if context is None or not keeps_context(task) else given(context)
 
 
 def contexts_digest(task: Task) -> str | None:
     """Hash of the task's own file of contexts; None without one. Asks nobody."""
     return None if task.spec.contexts is None else _file(task).digest()
+
+
+def _held_out(gold: pl.DataFrame) -> set[str]:
+    return {normalise(text) for text in gold.filter(pl.col("split") != "steer")["text"]}
 
 
 def _steering(gold: pl.DataFrame) -> Iterator[Context]:
@@ -72,7 +91,7 @@ def _steering(gold: pl.DataFrame) -> Iterator[Context]:
 
 def _own(task: Task) -> Iterator[Context]:
     for place, row in enumerate(_read(task).iter_rows(named=True), start=1):
-        text, answer = (row["text"] or "").strip(), (row.get(ANSWER) or "").strip() or None
+        text, answer = row["text"] or "", row.get(ANSWER) or None
         if not text:
             raise TaskError(f"{_file(task).find()}: row {place}: the context is empty")
         found = locate(text, answer) if answer is not None else None
@@ -96,7 +115,8 @@ def _read(task: Task) -> pl.DataFrame:
             f"{_file(task).find()}: no column {task.spec.fields.text!r} with the contexts; "
             f"it has {', '.join(rows.columns)}"
         )
-    wanted = [pl.col(column).cast(pl.String).alias("text")]
+    place = _file(task).find()
+    wanted = [text_column(rows, column, place).alias("text")]
     if task.spec.kind == "qa" and ANSWER in rows.columns:
-        wanted.append(pl.col(ANSWER).cast(pl.String))
+        wanted.append(text_column(rows, ANSWER, place))
     return rows.select(wanted)

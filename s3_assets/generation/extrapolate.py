@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from s3_assets.generation.contexts import Context, given, kept
+from s3_assets.generation.contexts import Context, given, keeps_context, kept
 from s3_assets.generation.filling import (
     MOST_WAVES,
     SAMPLES_PER_ROUND,
@@ -40,7 +40,8 @@ def write_extrapolated_set(
     ``sources`` has the columns of ``gold``, and ``prediction`` where the strategy shows it. Rows keep the gold id they
     were written from.
     """
-    fill(session, source_plan(task, sources, round_), source_wanted(task, sources, round_), gates, written)
+    plan, wanted = source_plan(task, sources, round_), source_wanted(task, sources, round_)
+    fill(session, plan, wanted, gates, written, refill=task.spec.rows.refill)
 
 
 def source_wanted(task: Task, sources: pl.DataFrame, round_: int) -> dict[str, int]:
@@ -103,8 +104,7 @@ def _request(task: Task, source: Mapping[str, Any], count: int, sample: int) -> 
 
 def _context(task: Task, source: Mapping[str, Any]) -> Context | None:
     """What the new rows must keep of their gold row, None for nothing."""
-    spec = task.spec
-    if spec.kind == "qa":
-        return Context(source["text"], *((source[ANSWER], source["answer_start"]) if spec.qa.keep_answer else ()))
-    kept_text = spec.kind == "pair" and spec.pair.keep_context and spec.pair.writes == "second"
-    return Context(source["text"]) if kept_text else None
+    if not keeps_context(task):
+        return None
+    with_answer = task.spec.kind == "qa" and task.spec.qa.keep_answer
+    return Context(source["text"], *((source[ANSWER], source["answer_start"]) if with_answer else ()))

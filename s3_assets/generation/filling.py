@@ -13,6 +13,7 @@ from typing import Any
 
 from s3_assets.generation.answers import read_answer
 from s3_assets.generation.gates import Gates
+from s3_assets.prompting.contract import EXAMPLES
 from s3_assets.store.identity import example_id
 from s3_assets.tasks.answers import locate
 from s3_assets.tasks.spec import ANSWER
@@ -22,8 +23,8 @@ from s3_assets.teacher.session import TeacherSession
 
 log = logging.getLogger(__name__)
 
-# The first wave asks for what is wanted, later ones for what is missing, and for more where many rows are refused; in
-# all at most three times what is wanted.
+# The first wave asks for what is wanted; with refill, later ones for what is missing, and for more where many rows are
+# refused; in all at most three times what is wanted.
 MOST_WAVES = 4
 MOST_AT_ONCE, MOST_IN_ALL = 2.0, 3.0
 
@@ -47,8 +48,13 @@ class Written:
     shortfall: dict[str, int] = field(default_factory=dict)
 
 
-def fill(session: TeacherSession, plan: Plan, wanted: Mapping[str, int], gates: Gates, written: Written) -> None:
-    """Ask until every slot (a label, or an error) has the rows wanted, at most ``MOST_WAVES`` times.
+def fill(
+    session: TeacherSession, plan: Plan, wanted: Mapping[str, int], gates: Gates, written: Written, *, refill: bool
+) -> None:
+    """Ask for the rows wanted of every slot (a label, or a gold row).
+
+    With ``refill`` refused rows are asked for again, at most ``MOST_WAVES`` times in all; without it exactly the rows
+    wanted are asked for, once.
 
     ``plan(missing, wave)`` gives the requests for rows by slot. ``written`` fills as answers come, so that it holds
     what was rejected even when this raises.
@@ -73,13 +79,13 @@ def fill(session: TeacherSession, plan: Plan, wanted: Mapping[str, int], gates: 
                 written.accepted.append(_accepted(answer, place, kept))
         session.tally.accepted, session.tally.rejected = len(written.accepted), len(written.rejected)
 
-    for wave in range(MOST_WAVES):
+    for wave in range(MOST_WAVES if refill else 1):
         asking = missing if wave == 0 else _more(missing, wanted, have, asked)
         if not asking:
             break
         session.stream(plan(asking, wave), read_answer, take)
         missing = {slot: count - have[slot] for slot, count in wanted.items() if count > have[slot]}
-    if missing:
+    if missing and refill:
         log.warning("%d rows short: %d were asked for", sum(missing.values()), sum(asked.values()))
     written.shortfall = missing
 
@@ -99,7 +105,9 @@ def _completed(item: Any, request: TeacherRequest) -> Any:
     """The row with what it must keep whatever the teacher made of it, and its answer as it stands in its context."""
     if not isinstance(item, dict):
         return item
-    row = {**item, **request.keeps}
+    written = request.schema["properties"][EXAMPLES]["items"]["required"]
+    # Fields that were not asked for come from endpoints that enforce no schema; no column is theirs.
+    row: dict[str, Any] = {name: item[name] for name in written if name in item} | dict(request.keeps)
     context, answer = row.get("text"), row.get(ANSWER)
     if isinstance(context, str) and isinstance(answer, str):
         found = locate(context, answer, request.near)

@@ -8,8 +8,6 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import polars as pl
-
 from s3_assets.generation.answers import read_answer
 from s3_assets.generation.contexts import Context, given, kept
 from s3_assets.generation.filling import MOST_WAVES, SAMPLES_PER_SEED, Plan, Written, fill, portions, rejected_answer
@@ -26,7 +24,7 @@ from s3_assets.prompting.contract import (
 )
 from s3_assets.store.identity import digest, example_id
 from s3_assets.tasks.answers import locate
-from s3_assets.tasks.files import named_file
+from s3_assets.tasks.files import named_file, text_column
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.tasks.spec import ANSWER
 from s3_assets.teacher.request import TeacherRequest
@@ -49,7 +47,14 @@ def write_seed_set(
     """
     wanted = task.spec.kind == "single" and task.spec.how.rationales
     rationales = _list_rationales(task, session, written) if wanted else {}
-    fill(session, seed_plan(task, rationales, contexts, sublabels), seed_wanted(task), gates, written)
+    fill(
+        session,
+        seed_plan(task, rationales, contexts, sublabels),
+        seed_wanted(task),
+        gates,
+        written,
+        refill=task.spec.rows.refill,
+    )
 
 
 def seed_size(task: Task) -> int:
@@ -133,7 +138,7 @@ def read_seed_rows(task: Task) -> list[dict[str, Any]]:
     missing = [column for column in needed if column not in frame.columns]
     if missing:
         raise TaskError(f"{file}: no column {', '.join(missing)}; seed rows need {', '.join(needed)}")
-    rows = frame.select(pl.col(column).cast(pl.String).str.strip_chars() for column in needed).to_dicts()
+    rows = frame.select(text_column(frame, column, file) for column in needed).to_dicts()
     for place, row in enumerate(rows, start=1):
         if task.spec.kind == "qa":
             found = locate(row["text"] or "", row[ANSWER] or "") if row["text"] and row[ANSWER] else None

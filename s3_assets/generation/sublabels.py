@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from s3_assets.generation.answers import read_answer
-from s3_assets.generation.filling import Written, rejected_answer
+from s3_assets.generation.filling import SAMPLES_PER_SEED, Written, rejected_answer
 from s3_assets.prompting.contract import LABEL, label_schema, messages
 from s3_assets.tasks.load import Task
 from s3_assets.teacher.request import TeacherRequest
@@ -67,7 +67,7 @@ def _question(task: Task, label: str, row: Mapping[str, str]) -> TeacherRequest:
         kind=LABEL,
         messages=messages(task, "label", facts, task.spec.labels[label].sublabels),
         schema=label_schema(names),
-        sample=0,
+        sample=task.spec.seed * SAMPLES_PER_SEED,
         slot=row["gold_id"],
         label=label,
         gold_id=row["gold_id"],

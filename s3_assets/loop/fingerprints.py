@@ -26,7 +26,7 @@ EXPERIMENT, LEADERBOARD = "experiment", "leaderboard"
 ROUND_ASSETS = (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT, EXTRAPOLATED_SET)
 
 # Raised when a step's code changes what it writes for the same inputs.
-CODE_VERSIONS = {GOLD: 2, SEED_SET: 4, TRAINED_MODEL: 2, ERROR_SET: 2, EXTRAPOLATED_SET: 4, DRIFT: 1}
+CODE_VERSIONS = {GOLD: 2, SEED_SET: 4, TRAINED_MODEL: 2, ERROR_SET: 2, EXTRAPOLATED_SET: 4, DRIFT: 2}
 
 
 def loop_key(task: Task, round_: int) -> RoundKey:
@@ -71,17 +71,22 @@ def input_fingerprint(task: Task, asset: str, round_: int, inputs: Mapping[str, 
 def _declared(task: Task, asset: str, round_: int) -> Any:
     spec = task.spec
     if asset == GOLD:
-        return [spec.fields.model_dump(), sorted(spec.labels), spec.kind, spec.gold.model_dump(), gold_digest(task)]
+        labels = {label: sorted(declared.sublabels) for label, declared in spec.labels.items()}
+        return [spec.fields.model_dump(), labels, spec.kind, spec.gold.model_dump(), gold_digest(task)]
     if asset == SEED_SET and round_ == 0:
         own = named_file(task, "seed_rows", spec.seed_rows, ()).digest() if spec.seed_rows else None
         rationales = spec.rationales.model_dump() if spec.how.rationales else None
-        return [*_asked(task), seed_size(task), spec.rows.per_call, rationales, own, contexts_digest(task)]
+        if own is not None:
+            return [own]
+        asked = [seed_size(task), spec.rows.per_call, spec.rows.refill]
+        return [*_asked(task), *asked, rationales, contexts_digest(task)]
     if asset == TRAINED_MODEL:
         judged = spec.qa.model_dump() if spec.kind == "qa" else None
         return [spec.student.model_dump(), list(spec.labels), spec.seed, judged, trains_on_gold(task, round_)]
     if asset == EXTRAPOLATED_SET:
         how = [spec.how.extrapolates, spec.how.one_each, spec.how.shows_prediction]
-        return [*_asked(task), spec.rows.per_error, spec.rows.per_round, spec.rows.per_call, how]
+        rows: list[Any] = [spec.rows.per_error, spec.rows.per_round, spec.rows.per_call, spec.rows.refill]
+        return [*_asked(task), *rows, how]
     return None
 
 

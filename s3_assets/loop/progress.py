@@ -40,7 +40,10 @@ class Score:
 
 @dataclass(frozen=True)
 class RoundFigures:
-    """What one round came to. A score is None when its split has no rows or the round has no model."""
+    """What one round came to. A score is None when its split has no rows or the round has no model.
+
+    Of questions a score counts exact matches, and ``select_f1`` and ``test_f1`` are mean F1s, 0 to 1.
+    """
 
     round: int
     rows: int
@@ -51,30 +54,37 @@ class RoundFigures:
     drift: float | None
     drift_floor: float | None
     train_seconds: float | None
+    select_f1: float | None = None
+    test_f1: float | None = None
 
 
 def selecting_gains(task: Task, warehouse: Warehouse, last_round: int) -> list[Gain]:
-    """Gains on selecting gold of rounds 1 to ``last_round``. Reads no other split."""
-    return gains([_split(task, warehouse, round_, "select") for round_ in range(last_round + 1)])
+    """Gains on selecting gold of rounds 1 to ``last_round``, for questions in F1. Reads no other split."""
+    scored = pl.coalesce("f1", pl.col("correct").cast(pl.Float64)).alias("score")
+    return gains([_split(task, warehouse, round_, "select").with_columns(scored) for round_ in range(last_round + 1)])
 
 
 def round_figures(task: Task, warehouse: Warehouse, round_: int) -> RoundFigures:
     """Figures of a round, from its live parts."""
     key = loop_key(task, round_).columns()
     seed_set, drift, model = (warehouse.live(name, key) for name in (SEED_SET, DRIFT, TRAINED_MODEL))
-    scores = {split: _score(_split(task, warehouse, round_, split)) for split in ("steer", "select", "test")}
+    rows = {split: _split(task, warehouse, round_, split) for split in ("steer", "select", "test")}
+    scores = {split: _score(predictions) for split, predictions in rows.items()}
+    trained = model.read().row(0, named=True) if model else {}
     measured = drift.read().filter(pl.col("label").is_null() & (pl.col("metric") == HEADLINE_DRIFT)) if drift else None
     steer = scores["steer"]
     return RoundFigures(
         round=round_,
         rows=seed_set.read().height if seed_set else 0,
-        errors=steer.rows - steer.right if steer else None,
+        errors=rows["steer"].filter(~pl.col("correct")).height if steer else None,
         steer=steer,
         select=scores["select"],
         test=scores["test"],
         drift=measured["value"][0] if measured is not None and measured.height else None,
         drift_floor=measured["floor"][0] if measured is not None and measured.height else None,
-        train_seconds=model.read()["train_seconds"][0] if model else None,
+        train_seconds=trained.get("train_seconds"),
+        select_f1=trained.get("select_f1"),
+        test_f1=trained.get("test_f1"),
     )
 
 
@@ -83,4 +93,7 @@ def _split(task: Task, warehouse: Warehouse, round_: int, split: str) -> pl.Data
 
 
 def _score(predictions: pl.DataFrame) -> Score | None:
-    return Score(int(predictions["correct"].sum()), predictions.height) if predictions.height else None
+    if predictions.is_empty():
+        return None
+    right = predictions.select(pl.coalesce("exact_match", pl.col("correct").cast(pl.Float64)).sum()).item()
+    return Score(int(right), predictions.height)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from s3_assets.drift.measures import measure_drift
-from s3_assets.generation.contexts import read_contexts
+from s3_assets.generation.contexts import keeps_context, read_contexts, writable
 from s3_assets.generation.extrapolate import write_extrapolated_set
 from s3_assets.generation.filling import ROW, Written
 from s3_assets.generation.gates import Gates, open_gates
@@ -154,6 +154,7 @@ def make_extrapolated_set(
         gold = inputs[GOLD].read()
         by_errors = ERROR_SET in inputs
         sources = inputs[ERROR_SET].read() if by_errors else gold.filter(pl.col("split") == "steer")
+        sources = writable(task, sources, gold)
         gates = open_gates(task, gold, inputs[SEED_SET].read())
         with (
             _written(warehouse, EXTRAPOLATED_SET, key) as written,
@@ -176,7 +177,9 @@ def make_drift(task: Task, warehouse: Warehouse, round_: int, force: bool = Fals
 
     def make(inputs: Inputs) -> Made:
         steer = inputs[GOLD].read().filter(pl.col("split") == "steer")
-        measured = measure_drift(inputs[SEED_SET].read(), steer, list(task.spec.labels), task.spec.seed)
+        # A context that rows take from gold as it stands is no distance from gold.
+        fields = ("text2",) if keeps_context(task) else task.spec.text_fields
+        measured = measure_drift(inputs[SEED_SET].read(), steer, list(task.spec.labels), task.spec.seed, fields)
         schema = table(DRIFT).schema
         leading = (pl.lit(value, schema[name]).alias(name) for name, value in key.columns().items())
         rows = measured.with_columns(leading).select(pl.col(name).cast(dtype) for name, dtype in schema.items())

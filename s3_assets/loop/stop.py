@@ -16,7 +16,7 @@ PATIENCE = 2
 
 @dataclass(frozen=True)
 class Gain:
-    """Paired gain of a round over the best earlier round on selecting gold, in share of rows right.
+    """Paired gain of a round over the best earlier round on selecting gold, in mean score.
 
     ``standard_error`` is shown, not used: at 50 rows it is about 6 points.
     """
@@ -27,17 +27,17 @@ class Gain:
     standard_error: float
 
 
-def gains(correct_by_round: Sequence[pl.DataFrame]) -> list[Gain]:
+def gains(by_round: Sequence[pl.DataFrame]) -> list[Gain]:
     """Gain of every round after the first.
 
-    Each frame has ``gold_id`` and ``correct`` for the selecting gold of one round, rounds in order from 0. Rows are
-    paired by gold id; a pair missing from either round is left out.
+    Each frame has ``gold_id`` and ``score`` (0 to 1) for the selecting gold of one round, rounds in order from 0. Rows
+    are paired by gold id; a pair missing from either round is left out.
     """
     found = []
-    for round_ in range(1, len(correct_by_round)):
-        best = max(range(round_), key=lambda earlier: (_accuracy(correct_by_round[earlier]), -earlier))
-        pairs = correct_by_round[round_].join(correct_by_round[best], on="gold_id", suffix="_best")
-        difference = pairs["correct"].to_numpy().astype(float) - pairs["correct_best"].to_numpy().astype(float)
+    for round_ in range(1, len(by_round)):
+        best = max(range(round_), key=lambda earlier: (_mean(by_round[earlier]), -earlier))
+        pairs = by_round[round_].join(by_round[best], on="gold_id", suffix="_best")
+        difference = pairs["score"].to_numpy() - pairs["score_best"].to_numpy()
         error = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
         found.append(Gain(round_, best, float(difference.mean()) if len(difference) else 0.0, error))
     return found
@@ -53,5 +53,5 @@ def should_stop(found: Sequence[Gain], rounds_done: int, max_rounds: int) -> str
     return None
 
 
-def _accuracy(rows: pl.DataFrame) -> float:
-    return int(rows["correct"].sum()) / rows.height if rows.height else 0.0
+def _mean(rows: pl.DataFrame) -> float:
+    return float(rows["score"].to_numpy().mean()) if rows.height else 0.0

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from s3_assets.loop.fingerprints import CODE_VERSIONS, TRAINED_MODEL
 from s3_assets.store.identity import digest, frame_digest
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.store.tables import table
@@ -84,7 +85,8 @@ def _inputs(task: Task, key: RoundKey, seed_set: pl.DataFrame | None, gold: pl.D
     fingerprint = frame_digest(training)
     spec = task.spec
     judging = spec.qa.model_dump() if spec.kind == "qa" else None
-    follows = [spec.student.model_dump(), list(spec.labels), judging, key.seed, frame_digest(judged)]
+    version = CODE_VERSIONS[TRAINED_MODEL]
+    follows = [version, spec.student.model_dump(), list(spec.labels), judging, key.seed, frame_digest(judged)]
     return _Inputs(training, select, judged, own.height, fingerprint, digest([fingerprint, *follows]))
 
 

@@ -26,7 +26,7 @@ EXPERIMENT_TABLES = (
             ARM,
             SEED,
             Column("last_round", pl.Int64, "Round of the last student; 0 for arms without rounds."),
-            Column("synthetic_rows", pl.Int64, "Accepted rows the teacher wrote that the last student trained on."),
+            Column("synthetic_rows", pl.Int64, "Accepted rows of the seed set that the last student trained on."),
             Column("gold_rows", pl.Int64, "Gold rows it trained on."),
             Column("rows_requested", pl.Int64, "Rows asked for, whether paid or from the ledger."),
             Column("label_questions", pl.Int64, "Label questions asked, whether paid or from the ledger."),

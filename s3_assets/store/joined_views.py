@@ -71,6 +71,8 @@ SELECT
   steer_accuracy,
   select_accuracy,
   test_accuracy,
+  select_f1,
+  test_f1,
   coalesce(rows_requested, 0) AS rows_requested,
   coalesce(label_questions, 0) AS label_questions,
   coalesce(rows_requested, 0) + coalesce(label_questions, 0) AS teacher_budget,
@@ -95,8 +97,10 @@ LEFT JOIN paid USING ({keys})"""
             "rejected_rows": "Rows refused in this round; null when no gate ran.",
             "steer_accuracy": "Share right of steering gold, 0 to 1.",
             "select_accuracy": "Share right of selecting gold, 0 to 1.",
-            "test_accuracy": "Share right of test gold, 0 to 1.",
-            "rows_requested": "Examples asked for, whether paid or served from the ledger; a request counts once.",
+            "test_accuracy": "Share right of test gold, 0 to 1; of questions, exact matches.",
+            "select_f1": "Mean F1 of answers on selecting gold, 0 to 1; null for other kinds.",
+            "test_f1": "Mean F1 of answers on test gold, 0 to 1; null for other kinds.",
+            "rows_requested": "Examples asked for in all goes at the round, paid or not; a request counts once.",
             "label_questions": "Label questions asked, whether paid or served from the ledger.",
             "teacher_budget": "rows_requested plus label_questions.",
             "paid_requests": "Requests that this round's steps made calls for, not from the ledger.",
@@ -147,11 +151,12 @@ def _row_origin() -> View:
 )
 SELECT
   s.task, s.arm, s.seed, s.round,
-  s.example_id, s.text, s.text2, s.label, s.origin, s.first_round,
+  s.example_id, s.text, s.text2, s.label, s.sublabel, s.answer, s.origin, s.first_round,
   s.gold_id,
   g.text AS gold_text,
   g.text2 AS gold_text2,
   g.label AS gold_label,
+  g.answer AS gold_answer,
   e.round AS error_round,
   e.prediction AS wrong_prediction,
   e.probability AS wrong_probability,
@@ -168,12 +173,14 @@ LEFT JOIN answered a ON a.request_id = s.request_id"""
         "row_origin",
         "Every row of seed_set with where it came from: gold error, the model that missed it, request and answer.",
         {
-            **{name: seed_set[name] for name in (*ROUND_KEYS, "example_id", "text", "text2", "label", "origin")},
+            **{name: seed_set[name] for name in (*ROUND_KEYS, "example_id", "text", "text2", "label")},
+            **{name: seed_set[name] for name in ("sublabel", "answer", "origin")},
             "first_round": seed_set["first_round"],
             "gold_id": seed_set["gold_id"],
             "gold_text": "Text of that gold row.",
             "gold_text2": "Second text of that gold row.",
             "gold_label": "Label of that gold row.",
+            "gold_answer": "Answer of that gold row; null for other kinds.",
             "error_round": "Round whose student missed the gold row; null when it was not an error (control arms).",
             "wrong_prediction": "Label that student gave.",
             "wrong_probability": "Probability it gave that label, 0 to 1.",
@@ -195,6 +202,7 @@ def _gold_history() -> View:
 )
 SELECT
   {keys}, gold_id, p.split, g.text, g.text2, p.label, p.prediction, p.correct, p.probability, p.loss,
+  p.exact_match, p.f1,
   coalesce(m.examples, 0) AS examples
 FROM predictions p
 LEFT JOIN gold g USING (task, gold_id)
@@ -210,6 +218,7 @@ LEFT JOIN made m USING ({keys}, gold_id)"""
             "split": predictions["split"],
             **texts,
             **{name: predictions[name] for name in ("label", "prediction", "correct", "probability", "loss")},
+            **{name: predictions[name] for name in ("exact_match", "f1")},
             "examples": "Accepted examples extrapolated from the row in this round; they train the next.",
         },
         query,

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from s3_assets.student.batches import Ask, Encoded, encode
+from s3_assets.student.errors import StudentError
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class LabelHead:
         """``rows`` have the columns text, text2; label if known.
 
         Columns: prediction, probability (of the prediction, 0 to 1); with labels also label_probability, loss (cross
-        entropy of the label, in nats) and correct. A label the student does not know is a ``ValueError``.
+        entropy of the label, in nats) and correct. A label the student does not know is a ``StudentError``.
         """
         import torch
 
@@ -85,18 +86,21 @@ class LabelHead:
 
 
 def label_numbers(found: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """Position of each label; ``ValueError`` naming one that is not among ``labels``."""
+    """Position of each label; ``StudentError`` naming one that is not among ``labels``."""
     numbers = {label: place for place, label in enumerate(labels)}
     unknown = sorted(set(found) - set(numbers), key=str)
     if unknown:
-        raise ValueError(f"labels {unknown} are not among {list(labels)}")
+        raise StudentError(f"labels {unknown} are not among {list(labels)}")
     return [numbers[label] for label in found]
 
 
 def refuse_labels(training: pl.DataFrame, select: pl.DataFrame, labels: Sequence[str]) -> None:
-    """``ValueError`` for labels not among ``labels``, or only one in ``training``."""
+    """``StudentError`` for labels not among ``labels``, or only one in ``training``."""
     label_numbers(training["label"].to_list(), labels)
     present = training["label"].unique().to_list()
     if len(present) < 2:
-        raise ValueError(f"the training set has only the label {present[0]!r}; a classifier needs two")
+        raise StudentError(
+            f"the training set has only the label {present[0]!r}; a classifier needs two: ask for more rows "
+            "(rows.seed), or look in the table rejected for what became of those of the others"
+        )
     label_numbers(select["label"].to_list(), labels)

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from s3_assets.student.batches import Ask, Encoded
+from s3_assets.student.errors import StudentError
 from s3_assets.student.squad import exact_match, f1
 from s3_assets.student.windows import Window, token_span, windows
 from s3_assets.tasks.spec import ANSWER, QaSpec
@@ -66,7 +67,7 @@ class SpanHead:
         """Windows of ``rows``, and the positions of first and last token of the answer in each.
 
         A window that lacks the answer points ``NOWHERE`` if another of its row has it. Rows whose answer is whole in no
-        window are left out; ``ValueError`` where that leaves nothing.
+        window are left out; ``StudentError`` where that leaves nothing.
         """
         import torch
 
@@ -79,7 +80,7 @@ class SpanHead:
                 encoded.append(window.encoded)
                 targets.append(_within(window, span) if window.holds(span) else NOWHERE)
         if not encoded:
-            raise ValueError("no answer of the training set fits into a window; raise student.max_length or qa.stride")
+            raise StudentError("no answer of the training set fits into a window; raise student.max_length")
         return encoded, torch.tensor(targets)
 
     def loss(self, output: Any, batch: dict[str, Any], targets: Any, /) -> Any:
@@ -112,7 +113,7 @@ class SpanHead:
         * exact_match, f1: against ``answers``, or ``answer`` where they are missing
         * correct: whether f1 reaches ``error_below_f1``, or without that, whether the match is exact
 
-        All but the first two need the column ``answer``. One that does not stand at its start is a ``ValueError``.
+        All but the first two need the column ``answer``. One that does not stand at its start is a ``StudentError``.
         """
         pieces = windows(tokenizer, rows, max_length, self.qa.stride)
         gold = _gold_spans(rows, pieces) if "answer" in rows.columns else None
@@ -148,7 +149,7 @@ class SpanHead:
 
 
 def refuse_answers(training: pl.DataFrame, select: pl.DataFrame) -> None:
-    """``ValueError`` naming a row whose answer does not stand in its context where it should."""
+    """``StudentError`` naming a row whose answer does not stand in its context where it should."""
     for name, rows in (("training set", training), ("selecting gold", select)):
         _check(rows, name)
 
@@ -156,9 +157,9 @@ def refuse_answers(training: pl.DataFrame, select: pl.DataFrame) -> None:
 def _check(rows: pl.DataFrame, name: str) -> None:
     for row, (context, answer, start) in enumerate(rows.select("text", "answer", "answer_start").iter_rows()):
         if not (answer or "").strip():
-            raise ValueError(f"row {row} of the {name} has no answer")
+            raise StudentError(f"row {row} of the {name} has no answer")
         if start is None or start < 0 or (context or "")[start : start + len(answer)] != answer:
-            raise ValueError(f"row {row} of the {name}: answer {answer!r} is not at character {start} of the context")
+            raise StudentError(f"row {row} of the {name}: answer {answer!r} is not at character {start} of the context")
 
 
 def _gold_spans(rows: pl.DataFrame, pieces: Sequence[Sequence[Window]]) -> list[Span | None]:

@@ -28,7 +28,7 @@ def exact_match(prediction: str, answers: Sequence[str]) -> float:
 def f1(prediction: str, answers: Sequence[str]) -> float:
     """F1 of the words of ``prediction``, from 0 to 1: the highest over ``answers``.
 
-    Where no words are left of either, 1.0 if none are left of both, else 0.0.
+    Where no words are left of either, 1.0 if none are left of both, else 0.0, as in v2.0; v1.1 has no such answers.
     """
     return _best(_overlap, prediction, answers)
 

@@ -17,6 +17,7 @@ import polars as pl
 
 from s3_assets.student.batches import collate, training_batches
 from s3_assets.student.device import share_the_processor
+from s3_assets.student.errors import StudentError
 from s3_assets.student.label_head import refuse_labels
 from s3_assets.student.model import Student, fresh_student
 from s3_assets.student.span_head import refuse_answers
@@ -59,13 +60,16 @@ def train_student(
     answers questions, rows having text (context), text2 (question), answer, answer_start (in characters), answers (if
     there are others). Best is the highest accuracy, of answers the highest mean F1, then the lowest loss; the last
     epoch where ``select`` is empty. The same inputs and seed give the same weights on the same machine. Raises
-    ``ValueError`` for no rows, one class, unknown labels, or an answer that is not where it should be.
+    ``StudentError`` for no rows, one class, unknown labels, or an answer that is not where it should be.
     """
     share_the_processor()
     import torch
 
     if training.is_empty():
-        raise ValueError("the training set has no rows")
+        raise StudentError(
+            "the training set has no rows; ask for more (rows.seed), or look in the table rejected for what became of "
+            "them"
+        )
     if qa is None:
         refuse_labels(training, select, labels)
     else:

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from s3_assets.student.batches import Encoded
+from s3_assets.student.errors import StudentError
 
 # The tokenizer gives offsets as Python objects, some 100 bytes a token; held only for the rows of one call.
 ROWS_PER_CALL = 256
@@ -44,16 +45,16 @@ def windows(tokenizer: Any, rows: pl.DataFrame, max_length: int, stride: int) ->
     """Windows of each row of ``rows`` (text: context, text2: question), in order of the context; at least one a row.
 
     The question comes first in every window and is cut to half of the tokens there are beside special ones.
-    Neighbouring windows share ``stride`` context tokens, but no more than half of a window's. ``ValueError`` where
+    Neighbouring windows share ``stride`` context tokens, but no more than half of a window's. ``StudentError`` where
     ``max_length`` has no room for a question and a context.
     """
     room = max_length - tokenizer.num_special_tokens_to_add(pair=True)
     if room < 2:
-        raise ValueError(
+        raise StudentError(
             f"max_length {max_length} leaves no room for a question and a context; raise student.max_length"
         )
     if not tokenizer.is_fast or tokenizer.padding_side != "right":
-        raise ValueError(
+        raise StudentError(
             "student.weights: questions need a tokenizer that says which characters its tokens stand for, and pads on "
             "the right"
         )

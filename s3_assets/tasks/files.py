@@ -101,6 +101,13 @@ def read_rows(file: Path, named_by: str) -> pl.DataFrame:
         raise TaskError(f"{file}: cannot be read as {file.suffix[1:]}: {error}") from error
 
 
+def text_column(rows: pl.DataFrame, column: str, place: Path) -> pl.Expr:
+    """``column`` as text, without space around it. ``TaskError`` where it holds lists or structures."""
+    if rows.schema[column].is_nested():
+        raise TaskError(f"{place}: column {column!r} holds {rows.schema[column]}, not one text a row")
+    return pl.col(column).cast(pl.String).str.strip_chars()
+
+
 def _require_utf8(file: Path) -> None:
     content = file.read_bytes()
     try:

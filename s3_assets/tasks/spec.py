@@ -58,6 +58,11 @@ class RowsSpec(Section):
     per_round: int = Field(200, gt=0, description="Rows one round extrapolates; its errors are taken in turn.")
     per_error: int | None = Field(None, gt=0, description="Most rows of one error in a round.")
     per_call: int = Field(5, gt=0, description="Most rows asked for in one request.")
+    refill: bool = Field(
+        False,
+        description="Whether refused rows are asked for again, within bounds. Arms then end with equal rows; without "
+        "it, with equal teacher budgets.",
+    )
 
 
 class RationalesSpec(Section):

@@ -36,7 +36,7 @@ class Strategy:
 
 _SYNTHETIC = {
     "seed_only": Strategy("the seed set of round 0, no rounds", extrapolates=None),
-    "more_seed": Strategy("a seed set of as many rows as s3 ends with, no rounds", extrapolates=None, grown=True),
+    "more_seed": Strategy("a seed set grown by the rows of s3's rounds, no rounds", extrapolates=None, grown=True),
     "goldgen": Strategy("GoldGen: rounds that extrapolate random steering gold instead of errors", extrapolates="gold"),
     "s3": Strategy("the paper's rule: errors in turn until the round has its rows, prediction not shown"),
     "default": Strategy(

@@ -60,6 +60,11 @@ def check_teacher(task: Task) -> None:
     grammar_digest(task)
     if task.spec.kind != "single":
         raise TaskError(f"task {task.name}: the embedded teacher writes single texts only; name another teacher")
+    if task.spec.fields.sublabel is None and any(label.sublabels for label in task.spec.labels.values()):
+        raise TaskError(
+            f"task {task.name}: the embedded teacher cannot say which sublabel a gold row has; name the column that "
+            "does (fields.sublabel) or another teacher"
+        )
     file = task.path(task.spec.teacher.grammar)
     missing = sorted(set(task.spec.labels) - set(load_grammar(file).labels))
     if missing:
