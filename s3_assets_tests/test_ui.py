@@ -18,6 +18,7 @@ from s3_assets.assets.gold import DESCRIPTION
 from s3_assets.loop.checks import EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
 from s3_assets.store.parts import RoundKey
 from s3_assets.store.tables import table
+from s3_assets.tasks.strategy import strategies
 from s3_assets_tests.dev_server import DevServer, small_task_server
 
 pytestmark = pytest.mark.ui
@@ -134,7 +135,17 @@ def test_the_graph_shows_all_assets_kinds_and_edges(browser):
         assert ("3 partitions" in drawn[name]) == (name != "gold")
         checks = f"0 / {len(CHECKS[name])} Passed" if name in CHECKS else "\N{EN DASH}"
         assert drawn[name][drawn[name].index("Asset checks") + 1] == checks
-    assert page.locator("path[marker-end]").count() == sum(map(len, UPSTREAM.values()))
+    # One more leads to the group that compares.
+    assert page.locator("path[marker-end]").count() == sum(map(len, UPSTREAM.values())) + 1
+
+
+def test_comparing_is_a_group_of_its_own_with_a_partition_for_each_arm_and_seed(browser):
+    page = browser.open(f"{GRAPH}_compared")
+    page.get_by_text(f"{len(strategies()) * 3:,} partitions").wait_for()
+    page.get_by_text("leaderboard", exact=True).first.wait_for()
+    page = browser.open("/assets/small/experiment?view=partitions")
+    for name in ("goldgen", "s3_literal", "default+gold", "seed_02"):
+        page.get_by_text(name, exact=True).first.wait_for()
 
 
 @pytest.mark.parametrize("name", UPSTREAM)
@@ -146,7 +157,9 @@ def test_an_asset_page_tells_group_and_edges(browser, name):
         links = page.get_by_text(title, exact=True).locator("..").get_by_role("link")
         shown[title] = [text.splitlines()[0].removeprefix("small / ") for text in links.all_inner_texts()]
     assert shown["Upstream assets"] == sorted(UPSTREAM[name])
-    assert shown["Downstream assets"] == sorted(below for below, above in UPSTREAM.items() if name in above)
+    compared = ["experiment"] if name == "gold" else []
+    below = [below for below, above in UPSTREAM.items() if name in above]
+    assert shown["Downstream assets"] == sorted(below + compared)
     assert shown["Group"] == ["small"]
     # Assets of two tasks write one table; they must not be taken for one another.
     assert page.get_by_text("Linked asset").count() == 0
