@@ -120,7 +120,6 @@ def _gpt35(task: Task, pack: Path, seeds: int) -> str:
     rounds = [_written_by_gpt35(pack / f"gpt35_extrapolated_{number}.parquet", gold) for number in (1, 2)]
     sets: dict[str, list[pl.DataFrame]] = {
         "seed set": [],
-        "seed set, round 1": [rounds[0][1]],
         "seed set, rounds 1 and 2": [rounds[0][1], rounds[1][1]],
     }
     lines = ["| trained on | rows | test % | sd | by seed |", "|---|---:|---:|---:|---|"]
