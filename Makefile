@@ -28,7 +28,7 @@ dev: setup ## the Dagster UI on http://127.0.0.1:3000
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/dg dev --host 127.0.0.1
 
 test: setup ## the tests; needs no network, browser or packs
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 	@echo "left out: tests that need the text packs (make test-packs) and a browser (make test-ui)"
 
 test-packs: setup ## tests on real text; S3_ASSETS_PACKS names the folder of packs

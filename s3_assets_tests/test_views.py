@@ -126,14 +126,17 @@ def test_as_of_travels_in_time(warehouse: Warehouse, con: duckdb.DuckDBPyConnect
 def test_without_as_of_the_views_look_a_second_back(warehouse: Warehouse) -> None:
     write_seeds(warehouse, 1, "fresh")
     stamp = warehouse.parts("seed_set", KEY.columns())[-1].stamp
-    query = "SELECT now() - as_of() = INTERVAL 1 second, epoch_ms(as_of()) >= ?, (SELECT count(*) FROM seed_set)"
-    shown = False
+    query = "SELECT now() - as_of() = INTERVAL 1 second, epoch_ms(as_of()) - ?, (SELECT count(*) FROM seed_set)"
+    # DuckDB chooses files when it plans a query and computes columns when it runs it: on a busy machine some ms later.
+    close, past = 100, -1000
     with connect(warehouse) as con:
-        while not shown:
+        while past <= close:
             row = con.execute(query, [stamp]).fetchone()
             assert row is not None
-            back, shown, count = row
-            assert (back, count) == (True, int(shown))
+            back, past, count = row
+            assert back
+            if abs(past) > close:
+                assert count == int(past > 0)
 
 
 def test_all_views_of_one_query_and_transaction_agree(warehouse: Warehouse) -> None:
@@ -236,6 +239,7 @@ def loop_of_two_rounds(warehouse: Warehouse) -> None:
 def test_rounds(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
     loop_of_two_rounds(warehouse)
     nothing: dict[str, Any] = dict.fromkeys(("extrapolated_rows", "rejected_rows", "select_accuracy"))
+    no_answers: dict[str, Any] = {"select_f1": None, "test_f1": None}
     unasked = dict.fromkeys(
         ("rows_requested", "label_questions", "teacher_budget", "paid_requests", "calls", "cost"), 0
     )
@@ -249,6 +253,7 @@ def test_rounds(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
             "steer_accuracy": None,
             "select_accuracy": 0.5,
             "test_accuracy": None,
+            **no_answers,
             "rows_requested": 4,
             "label_questions": 1,
             "teacher_budget": 5,
@@ -261,6 +266,7 @@ def test_rounds(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
         {
             **KEY.at(1).columns(),
             **nothing,
+            **no_answers,
             **unasked,
             "seed_rows": 3,
             "errors": 0,
