@@ -1,7 +1,7 @@
 """How fast Bespoke Curator asks, with its cache on: what it keeps on disk is its ledger.
 
     .venv/bin/python benchmarks/mock_endpoint.py --latency 0.2
-    /path/to/curator/bin/python benchmarks/teacher_curator.py --url http://127.0.0.1:PORT/v1 --working-dir /tmp/curator
+    /path/to/curator/bin/python benchmarks/teacher_curator.py --url http://127.0.0.1:PORT/v1 --working-dir scratch
 
 Runs with the Python of an environment that has ``bespokelabs-curator`` (written for 0.1.31), which needs other versions
 than the product. Prints one line of JSON: ``whole_seconds`` is the time of ``llm(dataset)``, ``seconds`` what asking

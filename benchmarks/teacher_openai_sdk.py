@@ -1,7 +1,7 @@
 """How fast the bare ``openai`` client asks: no ledger, no budget, nothing read from the answers.
 
     .venv/bin/python benchmarks/mock_endpoint.py --latency 0.2
-    .venv/bin/python benchmarks/teacher_openai_sdk.py --url http://127.0.0.1:PORT/v1 --working-dir /tmp/sdk
+    .venv/bin/python benchmarks/teacher_openai_sdk.py --url http://127.0.0.1:PORT/v1 --working-dir scratch
 
 Prints one line of JSON. ``--transport default`` is httpx, which ``AsyncOpenAI`` uses unless told otherwise; ``aiohttp``
 is the transport of the extra ``openai[aiohttp]``. Runs with any Python that has ``openai``; nothing is written to the

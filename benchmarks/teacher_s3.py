@@ -1,7 +1,7 @@
 """How fast this product asks, with its ledger on: one session, as a step of a round opens it.
 
     .venv/bin/python benchmarks/mock_endpoint.py --latency 0.2
-    .venv/bin/python benchmarks/teacher_s3.py --url http://127.0.0.1:PORT/v1 --working-dir /tmp/s3
+    .venv/bin/python benchmarks/teacher_s3.py --url http://127.0.0.1:PORT/v1 --working-dir scratch
 
 Prints one line of JSON, with the time from opening the ledger to closing it. In a working directory that has answers it
 asks only for what the ledger lacks; the options that change a request let ``teacher.py`` see what is asked anew.

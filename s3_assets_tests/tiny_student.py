@@ -82,3 +82,9 @@ def toy_questions(count: int, seed: int, words: tuple[int, int] = (2, 9)) -> pl.
         rows.append({"text": text, "text2": QUESTION, "label": "answer", "answer": answer, "answer_start": start})
     texts = dict.fromkeys(("text", "text2", "label", "answer"), pl.String)
     return pl.DataFrame(rows, schema={**texts, "answer_start": pl.Int64})
+
+
+def question(text: str, answer: str, **more: object) -> pl.DataFrame:
+    """One row that asks for ``answer`` where it stands first in ``text``."""
+    row = {"text": text, "text2": QUESTION, "label": "answer", "answer": answer, "answer_start": text.index(answer)}
+    return pl.DataFrame([{**row, **more}])

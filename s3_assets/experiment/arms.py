@@ -6,13 +6,13 @@ here: the steps (``loop/steps.py``), what strategies are (``tasks/strategy.py``)
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from s3_assets.experiment.asked import Asked, asked
+from s3_assets.experiment.leaderboard import experiment_rows
 from s3_assets.generation.seed import seed_size
 from s3_assets.loop.fingerprints import (
     EXPERIMENT,
@@ -120,25 +120,15 @@ def rows_ahead(task: Task, arm: str) -> tuple[int, int]:
 def live_rows(task: Task, warehouse: Warehouse) -> tuple[pl.DataFrame, list[str]]:
     """Rows of ``experiment`` of a task that hold, and the arms with seeds whose rows are left out as stale."""
     found, stale = [pl.DataFrame(schema=table(EXPERIMENT).schema)], []
-    for arm, seed in _made(task, warehouse):
+    order = {arm: place for place, arm in enumerate(strategies())}
+    made = experiment_rows(warehouse, task.name).select("arm", "seed").filter(pl.col("arm").is_in(list(order))).rows()
+    for arm, seed in sorted(made, key=lambda pair: (order[pair[0]], pair[1])):
         part = live_row(task, warehouse, arm, seed)
         if part is None:
             stale.append(f"{arm} seed {seed}")
         else:
             found.append(part.read())
     return pl.concat(found), stale
-
-
-def _made(task: Task, warehouse: Warehouse) -> Iterator[tuple[str, int]]:
-    """Arms and seeds that have a row, in the order of the strategies."""
-    for arm in strategies():
-        folder = warehouse.root / EXPERIMENT / f"task={task.name}" / f"arm={arm}"
-        seeds = sorted(int(place.name.removeprefix("seed=")) for place in folder.glob("seed=*"))
-        yield from (
-            (arm, seed)
-            for seed in seeds
-            if warehouse.live(EXPERIMENT, {"task": task.name, "arm": arm, "seed": seed}) is not None
-        )
 
 
 def _keys(own: Task) -> dict[str, str | int]:

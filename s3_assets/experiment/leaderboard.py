@@ -25,7 +25,7 @@ from s3_assets.tasks.strategy import strategies
 GOLDGEN = "goldgen"
 GOLD_ONLY = "gold_only"
 
-# Budgets of arms meant to be equal may differ by this share: rounds ask for whole requests.
+# Budgets or rows of arms meant to be equal may differ by this share: gates refuse some, refilling asks for more.
 BUDGET_TOLERANCE = 0.05
 # Scores are shares of test rows: what differs by less is the same score, computed in another order.
 _SAME = 1e-9
