@@ -38,6 +38,9 @@ RESPONSE, ROW = "response", "row"
 
 Plan = Callable[[Mapping[str, int], int], Iterable[TeacherRequest]]
 
+# Takes rows that passed the gates, gives those that are kept; it notes the others in ``Written`` itself.
+Verify = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+
 
 @dataclass
 class Written:
@@ -45,6 +48,7 @@ class Written:
 
     accepted: list[dict[str, Any]] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
     shortfall: dict[str, int] = field(default_factory=dict)
 
 
@@ -129,6 +133,8 @@ def _accepted(answer: Answer, place: int, item: Mapping[str, Any]) -> dict[str, 
         ANSWER: span,
         "answer_start": item.get("answer_start"),
         **_cause(answer, place),
+        "repairs": None,
+        "confidence": None,
     }
 
 
@@ -151,6 +157,13 @@ def _refused(answer: Answer, place: int, item: Any, gate: str, reason: str) -> d
         "value": None,
         "raw": None if text is not None else str(item),
     }
+
+
+def refused_row(row: Mapping[str, Any], gate: str, reason: str, value: float | None = None) -> dict[str, Any]:
+    """The row of ``rejected`` for an accepted row that is taken back."""
+    kept = ("gold_id", "request_id", "item", "text", "text2", "label", ANSWER)
+    why = {"row_id": row["example_id"], "stage": ROW, "gate": gate, "reason": reason, "value": value, "raw": None}
+    return {**{name: row[name] for name in kept}, **why}
 
 
 def portions(rows: int, most: int) -> list[int]:

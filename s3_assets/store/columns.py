@@ -72,6 +72,10 @@ CAUSE = Column(
     pl.String,
     "Gold row the row was extrapolated from, an error unless the arm draws them at random; null in the seed.",
 )
+TRUST = (
+    Column("repairs", pl.String, "What was taken off the text as written: quotes, lead, markdown; null for nothing."),
+    Column("confidence", pl.Float64, "Probability that the label is right, 0 to 1; null where nobody was asked."),
+)
 ITEM = Column("item", pl.Int64, "Position of the row in the teacher's answer, from 0.")
 MODEL_ID = Column("model_id", pl.String, "Trained model; joins trained_model.")
 GOLD_ID = Column("gold_id", pl.String, "Identity of the gold row, a hash of its texts; joins gold.")

@@ -19,6 +19,7 @@ from s3_assets.store.columns import (
     ROUND_KEYS,
     TASK,
     TEXTS,
+    TRUST,
     Column,
     Table,
 )
@@ -62,13 +63,14 @@ LOOP_TABLES = (
             CAUSE,
             REQUEST,
             ITEM,
+            *TRUST,
         ),
     ),
     Table(
         "extrapolated_set",
         "Accepted examples the teacher wrote from the errors of this round (paper, Algorithm 3).",
         ROUND_KEYS,
-        (*ROUND, *EXAMPLE, CAUSE, MODEL_ID, REQUEST, ITEM),
+        (*ROUND, *EXAMPLE, CAUSE, MODEL_ID, REQUEST, ITEM, *TRUST),
     ),
     Table(
         "trained_model",

@@ -7,12 +7,13 @@ columns (the modules beside this one), paths, reading and writing (``parts.py``)
 from s3_assets.store.columns import Table
 from s3_assets.store.experiment_tables import EXPERIMENT_TABLES
 from s3_assets.store.loop_tables import LOOP_TABLES
+from s3_assets.store.quality_tables import QUALITY_TABLES
 from s3_assets.store.teacher_tables import TEACHER_TABLES
 
 
 def tables() -> dict[str, Table]:
     """All tables by name."""
-    return {table.name: table for table in (*LOOP_TABLES, *TEACHER_TABLES, *EXPERIMENT_TABLES)}
+    return {table.name: table for table in (*LOOP_TABLES, *QUALITY_TABLES, *TEACHER_TABLES, *EXPERIMENT_TABLES)}
 
 
 def table(name: str) -> Table:

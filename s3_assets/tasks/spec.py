@@ -1,7 +1,7 @@
 """What a task YAML may say: every key, its type, its default and its meaning.
 
-Belongs here: the declaration of a task and the rules that hold within it; gold and teacher have modules of their own
-(``gold_spec.py``, ``teacher_spec.py``). Does not belong here: finding and reading YAML files (``load.py``), reading
+Belongs here: the declaration of a task and the rules that hold within it; gold, teacher and quality have modules of their own
+(``gold_spec.py``, ``teacher_spec.py``, ``quality_spec.py``). Does not belong here: finding and reading YAML files (``load.py``), reading
 gold (``gold.py``).
 """
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from s3_assets.tasks.gold_spec import FieldsSpec, GoldSpec
+from s3_assets.tasks.quality_spec import QualitySections
 from s3_assets.tasks.section import Section
 from s3_assets.tasks.strategy import Strategy, loop_strategies, strategies
 from s3_assets.tasks.teacher_spec import BudgetSpec, TeacherSpec
@@ -114,7 +115,7 @@ class ExperimentSpec(Section):
     seeds: int = Field(3, gt=0, le=100, description="Repeats of each arm, seeds from 0.")
 
 
-class TaskSpec(Section):
+class TaskSpec(QualitySections):
     """One task, as declared in ``task.yaml``."""
 
     name: str = Field(pattern=TASK_NAME)
@@ -180,6 +181,8 @@ class TaskSpec(Section):
             raise ValueError("only kind qa has fields.answer; remove it or set kind: qa")
         if self.kind == "single" and self.contexts is not None:
             raise ValueError("kind single has no contexts; remove contexts")
+        if self.kind == "qa" and self.verify.by != "nobody":
+            raise ValueError("kind qa has no labels to verify; remove verify")
         if self.kind == "pair" and self.pair.writes == "both" and self.contexts is not None:
             raise ValueError("pair.writes both gives the teacher no context; remove contexts")
         return self
