@@ -8,10 +8,10 @@ import pytest
 from s3_assets.generation.contexts import Context, contexts_digest, read_contexts, writable
 from s3_assets.generation.extrapolate import write_extrapolated_set
 from s3_assets.generation.filling import Written
-from s3_assets.generation.gates import open_gates
 from s3_assets.generation.seed import seed_wanted, write_seed_set
 from s3_assets.generation.sublabels import count_sublabels, divide
 from s3_assets.loop.steps import make_gold
+from s3_assets.quality.gates import open_gates
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import TaskError
@@ -67,7 +67,7 @@ def test_a_file_of_contexts_replaces_those_of_gold_and_held_out_ones_are_left_ou
     before = contexts_digest(task)
     own.write_text(f"text\n{of_test}\n")
     assert contexts_digest(task) != before
-    with pytest.raises(TaskError, match=r"own\.csv has no context that is not in selecting or test gold"):
+    with pytest.raises(TaskError, match=r"own\.csv has no context that does not overlap selecting or test gold"):
         read_contexts(task, gold)
     own.write_text("words\nx\n")
     with pytest.raises(TaskError, match=r"no column 'premise' with the contexts; it has words"):

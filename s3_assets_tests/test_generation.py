@@ -9,9 +9,9 @@ from s3_assets.generation.answers import read_answer
 from s3_assets.generation.contexts import Context
 from s3_assets.generation.extrapolate import source_plan, source_wanted, write_extrapolated_set
 from s3_assets.generation.filling import Written
-from s3_assets.generation.gates import Gates, gold_texts
 from s3_assets.generation.seed import read_seed_rows, seed_plan, seed_wanted, write_seed_set
 from s3_assets.prompting.templates import render
+from s3_assets.quality.gates import open_gates
 from s3_assets.store.identity import example_id
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.gold import read_gold
@@ -43,7 +43,7 @@ def test_seed_set_lists_rationales_first_and_reaches_the_rows_wanted(tmp_path):
     with scripted_teacher(obliging) as teacher:
         task = write_task(tmp_path, teacher={"base_url": teacher.url})
         with session_for(task, tmp_path) as session:
-            write_seed_set(task, session, [], Gates(("text",), {}), written := Written())
+            write_seed_set(task, session, [], open_gates(task, read_gold(task)), written := Written())
         kinds = [body["response_format"]["json_schema"]["name"] for body in teacher.bodies]
     assert kinds[:2] == ["rationales", "rationales"]
     assert set(kinds[2:]) == {"examples"}
@@ -81,43 +81,11 @@ def test_refused_rows_are_asked_for_again_within_bounds(tmp_path):
     with scripted_teacher(repeating) as teacher:
         task = write_task(tmp_path, teacher={"base_url": teacher.url})
         with session_for(task, tmp_path) as session:
-            write_seed_set(task, session, [], Gates(("text",), {}), written := Written())
+            write_seed_set(task, session, [], open_gates(task, read_gold(task)), written := Written())
         assert len(teacher.bodies) < 40
     assert len(written.accepted) == 2
     assert written.shortfall == {"positive": 11, "negative": 11}
     assert {row["gate"] for row in written.rejected} == {"duplicate"}
-
-
-def test_gates_name_their_reason(tmp_path):
-    task = write_task(tmp_path)
-    gold = read_gold(task)
-    known = gold_texts(gold, ("text",))
-    gates = Gates(("text",), known)
-    test_text = gold.filter(pl.col("split") == "test")["text"][0]
-    assert gates.refuse({"text": "something new"}) is None
-    assert gates.refuse({"text": "Something  NEW"})[0] == "duplicate"
-    assert gates.refuse({"text": f" {test_text.upper()} "}) == ("gold_copy", "the same text is in test gold")
-    assert gates.refuse({"text": "  "})[0] == "empty"
-    assert gates.refuse({"body": "x"})[0] == "fields"
-    assert gates.refuse("x")[0] == "fields"
-    assert gates.refuse({"text": 3})[0] == "fields"
-
-
-@pytest.mark.parametrize(
-    ("text", "gate"),
-    [
-        ("I'm sorry, but as an AI language model I can't help with that request.", "refusal"),
-        ("I\u2019m sorry, but I can\u2019t assist with this.", "refusal"),
-        ("I am sorry, I cannot help you with that request.", "refusal"),
-        ("As an AI assistant, I do not write reviews.", "refusal"),
-        ("I'm sorry, but I can't help loving this.", None),
-        ("I'm sorry, but I can't help with the dishes while this is on; watch it.", None),
-        ("Sorry to say, the AI in this film acts better than the cast.", None),
-    ],
-)
-def test_a_refusal_is_no_text_and_a_sorry_text_is_no_refusal(text, gate):
-    assert (Gates(("text",), {}).refuse({"text": text}) or (None,))[0] == gate
-    assert (Gates(("text", "text2"), {}).refuse({"text": "A context.", "text2": text}) or (None,))[0] == gate
 
 
 def test_an_error_is_extrapolated_with_its_label_and_prediction(tmp_path):
@@ -125,7 +93,7 @@ def test_an_error_is_extrapolated_with_its_label_and_prediction(tmp_path):
         task = write_task(tmp_path, teacher={"base_url": teacher.url})
         wrong = errors(task)
         with session_for(task, tmp_path) as session:
-            write_extrapolated_set(task, session, wrong, 0, Gates(("text",), {}), written := Written())
+            write_extrapolated_set(task, session, wrong, 0, open_gates(task, read_gold(task)), written := Written())
         asked = [facts(body) for body in teacher.bodies]
     assert {block["example"]["text"] for block in asked} == set(wrong["text"])
     assert all(block["example"]["predicted"] == "negative" for block in asked)
@@ -140,7 +108,7 @@ def test_a_lasting_error_gets_new_answers_in_the_next_round(tmp_path):
         for round_ in (0, 1):
             with session_for(task, tmp_path, round_) as session:
                 write_extrapolated_set(
-                    task, session, errors(task, 1), round_, Gates(("text",), {}), written := Written()
+                    task, session, errors(task, 1), round_, open_gates(task, read_gold(task)), written := Written()
                 )
             texts.append({row["text"] for row in written.accepted})
         assert len(teacher.bodies) == 2
@@ -180,7 +148,7 @@ def test_pairs_keep_the_context_or_take_the_teachers(tmp_path, keep):
         gold = read_gold(task)
         contexts = gold.filter(pl.col("split") == "steer")["text"].to_list()
         given = [Context(text) for text in contexts]
-        gates = Gates(("text", "text2"), gold_texts(gold, ("text", "text2")))
+        gates = open_gates(task, gold)
         with session_for(task, tmp_path) as session:
             write_seed_set(task, session, given, gates, written := Written())
         assert all(body["response_format"]["json_schema"]["name"] == "examples" for body in teacher.bodies)
@@ -266,7 +234,7 @@ def test_faults_of_answers_are_recorded_and_what_is_missing_is_asked_for(tmp_pat
     with scripted_teacher(halves) as teacher:
         task = write_task(tmp_path, teacher={"base_url": teacher.url, "concurrency": 1})
         with session_for(task, tmp_path) as session:
-            write_seed_set(task, session, [], Gates(("text",), {}), written := Written())
+            write_seed_set(task, session, [], open_gates(task, read_gold(task)), written := Written())
     assert len(written.accepted) == 24
     assert not written.shortfall
     faults = [row for row in written.rejected if row["stage"] == "response"]
@@ -289,7 +257,7 @@ def test_rows_beyond_those_wanted_are_named_surplus(tmp_path):
     with scripted_teacher(repeating) as teacher:
         task = write_task(tmp_path, teacher={"base_url": teacher.url, "concurrency": 1})
         with session_for(task, tmp_path) as session:
-            write_seed_set(task, session, [], Gates(("text",), {}), written := Written())
+            write_seed_set(task, session, [], open_gates(task, read_gold(task)), written := Written())
     labels = [row["label"] for row in written.accepted]
     assert (labels.count("positive"), labels.count("negative")) == (12, 12)
     assert {row["gate"] for row in written.rejected} >= {"duplicate"}
@@ -315,7 +283,7 @@ def test_example_text_is_only_in_the_json_block(tmp_path):
         task = write_task(tmp_path, teacher={"base_url": teacher.url})
         wrong = errors(task, 1).with_columns(pl.lit(nasty).alias("text"))
         with session_for(task, tmp_path) as session:
-            write_extrapolated_set(task, session, wrong, 0, Gates(("text",), {}), Written())
+            write_extrapolated_set(task, session, wrong, 0, open_gates(task, read_gold(task)), Written())
         content = teacher.bodies[0]["messages"][-1]["content"]
     prose, block = content.split("```json\n", 1)
     assert "Ignore" not in prose

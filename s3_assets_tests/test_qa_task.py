@@ -11,7 +11,6 @@ from s3_assets.experiment.arms import run_arm
 from s3_assets.experiment.publish import make_leaderboard
 from s3_assets.generation.extrapolate import write_extrapolated_set
 from s3_assets.generation.filling import Written
-from s3_assets.generation.gates import open_gates
 from s3_assets.loop.fingerprints import loop_key
 from s3_assets.loop.progress import round_figures, selecting_gains
 from s3_assets.loop.steps import (
@@ -22,11 +21,12 @@ from s3_assets.loop.steps import (
     make_seed_set,
     make_trained_model,
 )
+from s3_assets.quality.gates import open_gates
 from s3_assets.store.catalog import build_catalog, connect
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.gold import read_gold
 from s3_assets.teacher.session import teacher_session
-from s3_assets_tests.fakes import facts, obliging, scripted_teacher, write_task
+from s3_assets_tests.fakes import LOOSE, facts, obliging, scripted_teacher, write_task
 from s3_assets_tests.tiny_student import make_tiny_student
 
 PLACES = ("the harbour", "the market", "the station", "the mill", "the old bridge", "the library")
@@ -52,6 +52,7 @@ def declared(folder, url, weights, **keys):
         kind="qa",
         fields=FIELDS,
         labels=None,
+        gates=LOOSE,
         gold=str(gold),
         teacher={"base_url": url},
         student={"weights": str(weights), "epochs": 1, "min_steps": 0, "max_length": 64},

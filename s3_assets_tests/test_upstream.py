@@ -2,17 +2,20 @@
 
 import subprocess
 import sys
+import warnings
 
 import dagster as dg
 import duckdb
 import pytest
 from toposort import CircularDependencyError
 
+from s3_assets.assets.common import CHECK_PARTITIONS_WARNING
 from s3_assets.partitions import rounds
 from s3_assets_tests.fakes import REPOSITORY
 
 DAGSTER = f"in Dagster {dg.__version__}"
 DUCKDB = f"in DuckDB {duckdb.__version__}"
+ROUNDS = dg.StaticPartitionsDefinition(["round_00", "round_01"])
 
 
 # -- Dagster ---------------------------------------------------------------------------------------------------------
@@ -71,6 +74,35 @@ def test_a_failed_step_keeps_what_depends_on_it_from_running(instance):
     # The check's result is recorded although the step failed: the UI shows why.
     (check,) = result.get_asset_check_evaluations()
     assert not check.passed, DAGSTER
+
+
+def test_partitions_of_checks_are_a_preview():
+    """assets/common.py: the one warning that is filtered, by these words. Once it is gone, so may the filter."""
+    with pytest.warns(dg.PreviewWarning, match=f"^{CHECK_PARTITIONS_WARNING}") as warned:
+        dg.AssetCheckSpec("rows", asset="set", partitions_def=ROUNDS)
+    assert len(warned) == 1, DAGSTER
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dg.AssetCheckSpec("rows", asset="set")
+
+
+@pytest.mark.filterwarnings(f"ignore:{CHECK_PARTITIONS_WARNING}:dagster.PreviewWarning")
+@pytest.mark.parametrize("together", [True, False])
+def test_a_partition_shows_checks_made_with_its_materialization_and_not_those_before(instance, together):
+    """assets/shown.py: why checks are part of the result instead of coming before it."""
+
+    @dg.asset(partitions_def=ROUNDS, check_specs=[dg.AssetCheckSpec("rows", asset="above", partitions_def=ROUNDS)])
+    def above():
+        found = dg.AssetCheckResult(passed=True, check_name="rows", asset_key="above")
+        if not together:
+            yield found
+        yield dg.MaterializeResult(check_results=[found] if together else [])
+
+    assert dg.materialize([above], instance=instance, partition_key="round_00").success
+    asked = (dg.AssetCheckKey(dg.AssetKey("above"), "rows"), ROUNDS)
+    (state,) = instance.event_log_storage.get_asset_check_state([asked]).values()
+    shown = [list(subset.subset_value.get_partition_keys()) for subset in state.subsets.values()]
+    assert (["round_00"] in shown) == together, DAGSTER
 
 
 def test_one_run_at_a_time_per_backfill_is_what_the_settings_say(instance):

@@ -206,7 +206,7 @@ def loop_of_two_rounds(warehouse: Warehouse) -> None:
     put(
         warehouse,
         "rejected",
-        {"asset": "extrapolated_set", "gate": "length", "request_id": "r2", "item": 1},
+        {"asset": "extrapolated_set", "gate": "length", "stage": "row", "request_id": "r2", "item": 1},
         asset="extrapolated_set",
     )
     put(warehouse, "seed_set", *first, example | {"origin": "extrapolated", "first_round": 1}, key=KEY.at(1))
@@ -280,11 +280,32 @@ def test_rounds(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
 
 def test_funnel(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
     loop_of_two_rounds(warehouse)
-    query = "SELECT round, asset, gate, rejected, accepted FROM funnel ORDER BY ALL"
+    query = "SELECT round, asset, gate, rejected, accepted, share FROM funnel ORDER BY ALL"
     assert con.execute(query).fetchall() == [
-        (0, "extrapolated_set", "accepted", 0, 1),
-        (0, "extrapolated_set", "length", 1, 0),
-        (0, "seed_set", "accepted", 0, 2),
+        (0, "extrapolated_set", "accepted", 0, 1, 0.5),
+        (0, "extrapolated_set", "length", 1, 0, 0.5),
+        (0, "seed_set", "accepted", 0, 2, 1.0),
+    ]
+
+
+def test_label_agreement(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
+    asked = {"asset": "seed_set", "kind": "synthetic", "label": "negative", "outcome": "kept", "confidence": 1.0}
+    put(
+        warehouse,
+        "verdicts",
+        asked | {"row_id": "x1", "votes": ["negative"], "requests": ["r1"]},
+        asked
+        | {"row_id": "x2", "votes": ["positive", "positive"], "requests": ["r2", "r3"], "outcome": "dropped"}
+        | {"confidence": 0.5},
+        asked | {"row_id": "x3", "votes": [], "requests": [], "students_label": "negative"},
+        asked | {"kind": "gold", "row_id": "g1", "votes": ["negative"], "requests": ["r4"]},
+        asset="seed_set",
+    )
+    query = """SELECT kind, rows, asked, label_questions, first_vote_agrees, students_agree, kept, dropped, relabelled
+    FROM label_agreement ORDER BY kind"""
+    assert con.execute(query).fetchall() == [
+        ("gold", 1, 1, 1, 1.0, None, 1, 0, 0),
+        ("synthetic", 3, 2, 3, 0.5, 1.0, 2, 1, 0),
     ]
 
 

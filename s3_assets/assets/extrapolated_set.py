@@ -7,9 +7,10 @@ import polars as pl
 
 from s3_assets.assets.common import TEACHER_NUMBERS, paying_run, task_asset
 from s3_assets.assets.shown import Events, StepConfig, run_step, sample_table
-from s3_assets.loop.checks import LABELS_KNOWN, NO_GOLD_TEXT
+from s3_assets.loop.checks import ROWS_CHECKS
 from s3_assets.loop.fingerprints import ERROR_SET, EXTRAPOLATED_SET, GOLD, SEED_SET
 from s3_assets.loop.publish import StepResult
+from s3_assets.loop.quality_checks import ROWS_WARNINGS
 from s3_assets.loop.steps import make_extrapolated_set
 from s3_assets.partitions import round_number
 from s3_assets.resources import WarehouseResource
@@ -26,7 +27,7 @@ def extrapolated_set_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/extrapolated_set``, by round."""
     upstream = [GOLD, SEED_SET, ERROR_SET]
     kinds: set[str] = {task.spec.teacher.backend}
-    declare = task_asset(task, EXTRAPOLATED_SET, DESCRIPTION, upstream, kinds, (LABELS_KNOWN, NO_GOLD_TEXT))
+    declare = task_asset(task, EXTRAPOLATED_SET, DESCRIPTION, upstream, kinds, (*ROWS_CHECKS, *ROWS_WARNINGS))
 
     @declare
     def extrapolated_set(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:

@@ -8,6 +8,7 @@ from s3_assets.assets.common import task_asset
 from s3_assets.assets.shown import Events, StepConfig, counts_table, run_step
 from s3_assets.loop.fingerprints import GOLD
 from s3_assets.loop.publish import StepResult
+from s3_assets.loop.quality_checks import SPLITS_APART
 from s3_assets.loop.steps import make_gold
 from s3_assets.resources import WarehouseResource
 from s3_assets.tasks.gold_spec import SPLITS
@@ -23,7 +24,7 @@ DESCRIPTION = (
 def gold_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/gold``, not partitioned."""
 
-    @task_asset(task, GOLD, DESCRIPTION, [], {"polars"})
+    @task_asset(task, GOLD, DESCRIPTION, [], {"polars"}, (SPLITS_APART,))
     def gold(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
         store = warehouse.open()
 

@@ -6,9 +6,10 @@ from pydantic import Field
 from s3_assets.assets.common import TEACHER_NUMBERS, paying_run, task_asset
 from s3_assets.assets.guard import LONGEST_WAIT_SECONDS, started_elsewhere, wait_for_round_before
 from s3_assets.assets.shown import Events, StepConfig, run_step
-from s3_assets.loop.checks import EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
+from s3_assets.loop.checks import TRAINING_SET_CHECKS
 from s3_assets.loop.fingerprints import GOLD, SEED_SET
 from s3_assets.loop.publish import StepResult
+from s3_assets.loop.quality_checks import SEED_SET_WARNINGS
 from s3_assets.loop.steps import make_seed_set
 from s3_assets.partitions import round_number
 from s3_assets.resources import WarehouseResource
@@ -33,9 +34,8 @@ class SeedSetConfig(StepConfig):
 
 def seed_set_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/seed_set``, by round."""
-    declare = task_asset(
-        task, SEED_SET, DESCRIPTION, [GOLD], {task.spec.teacher.backend}, (LABELS_KNOWN, NO_GOLD_TEXT, EVERY_CLASS)
-    )
+    kinds: set[str] = {task.spec.teacher.backend}
+    declare = task_asset(task, SEED_SET, DESCRIPTION, [GOLD], kinds, (*TRAINING_SET_CHECKS, *SEED_SET_WARNINGS))
 
     @declare
     def seed_set(context: dg.AssetExecutionContext, config: SeedSetConfig, warehouse: WarehouseResource) -> Events:

@@ -63,7 +63,7 @@ def run_step(
     extra: Callable[[StepResult], Mapping[str, Any]] | None = None,
     sample: Sequence[str] = (),
 ) -> Events:
-    """Do a step and yield what Dagster records: each check, then the materialization with its metadata.
+    """Do a step and yield what Dagster records: the materialization with its metadata, and each check.
 
     ``sample`` names the columns of the sample table. Known errors become ``dg.Failure`` with the same message.
     """
@@ -75,8 +75,6 @@ def run_step(
         raise dg.Failure(str(error), allow_retries=False) from error
     except _EXPLAINED as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    for check in result.checks:
-        yield _check_result(context, check)
     # Asked of the asset, not of the run: gold made together with a round is in a run with a partition.
     by_round = context.assets_def.partitions_def is not None
     metadata: dict[str, Any] = {
@@ -91,7 +89,11 @@ def run_step(
     # The name alone: the table cannot wrap a path and would push the sample out of sight.
     metadata |= {"reused": result.reused, "part": result.part.path.name}
     yield dg.MaterializeResult(
-        asset_key=context.asset_key, metadata=metadata, data_version=dg.DataVersion(result.part.data_version)
+        asset_key=context.asset_key,
+        metadata=metadata,
+        data_version=dg.DataVersion(result.part.data_version),
+        # With it and not before it: of a check made before the newest materialization a partition shows no status.
+        check_results=[_check_result(context, check) for check in result.checks],
     )
 
 
@@ -150,12 +152,12 @@ def confusion_table(predictions: pl.DataFrame, labels: Sequence[str]) -> str:
 
 
 def _check_result(context: dg.AssetExecutionContext, check: Check) -> dg.AssetCheckResult:
-    # Dagster shows no partition for these: partitions of checks are a preview feature, which warns.
     return dg.AssetCheckResult(
         passed=check.passed,
         check_name=check.name,
         asset_key=context.asset_key,
-        metadata={"detail": check.detail, "round": context.partition_key},
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        metadata={"detail": check.detail, **{name: _rounded(number) for name, number in check.numbers.items()}},
     )
 
 

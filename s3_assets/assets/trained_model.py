@@ -10,6 +10,7 @@ from s3_assets.assets.common import task_asset
 from s3_assets.assets.shown import Events, StepConfig, confusion_table, markdown_table, run_step, sample_table
 from s3_assets.loop.fingerprints import GOLD, SEED_SET, TRAINED_MODEL, loop_key
 from s3_assets.loop.publish import StepResult
+from s3_assets.loop.quality_checks import BEATS_MAJORITY
 from s3_assets.loop.steps import live_predictions, make_trained_model
 from s3_assets.partitions import round_number
 from s3_assets.resources import WarehouseResource
@@ -25,7 +26,8 @@ DESCRIPTION = (
 
 def trained_model_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/trained_model``, by round."""
-    declare = task_asset(task, TRAINED_MODEL, DESCRIPTION, [GOLD, SEED_SET], {"pytorch", "huggingface"})
+    upstream, kinds = [GOLD, SEED_SET], {"pytorch", "huggingface"}
+    declare = task_asset(task, TRAINED_MODEL, DESCRIPTION, upstream, kinds, (BEATS_MAJORITY,))
 
     @declare
     def trained_model(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:

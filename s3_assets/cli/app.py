@@ -17,6 +17,7 @@ from s3_assets.cli.leaderboard import leaderboard
 from s3_assets.cli.ledger import ledger
 from s3_assets.cli.new_task import new_task
 from s3_assets.cli.reset import reset
+from s3_assets.cli.review import review
 from s3_assets.cli.run import RunFailed, run
 from s3_assets.cli.sql import sql
 from s3_assets.cli.status import status
@@ -40,6 +41,7 @@ app.command("status")(status)
 app.command("compare")(compare)
 app.command("leaderboard")(leaderboard)
 app.command("sql")(sql)
+app.command("review")(review)
 app.command("reset")(reset)
 app.add_typer(ledger, name="ledger")
 app.command("catalog")(catalog)

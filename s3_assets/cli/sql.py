@@ -1,7 +1,7 @@
 """``s3-assets sql``: one query over the catalog, as a table, CSV, JSON or Parquet.
 
 Belongs here: running a query somebody typed and printing what it says. Does not belong here: the views it can ask
-(``store/views.py``, ``store/joined_views.py``), opening the catalog (``store/catalog.py``).
+(``store/views.py``, ``store/joined_views.py``, ...), opening the catalog (``store/catalog.py``).
 """
 
 import csv

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from s3_assets.prompting.contract import EXAMPLES, LABEL, RATIONALES
+from s3_assets.quality.phrases import REFUSES
 from s3_assets.teacher.answer import Fault, Reading, Received, UnusableAnswer
 from s3_assets.teacher.request import TeacherRequest
 
@@ -16,14 +17,6 @@ EMPTY, REFUSAL, ECHO = "empty_answer", "refused_answer", "echo"
 CUT_OFF, BROKEN, SCHEMA, FEWER = "cut_off", "broken_json", "schema", "fewer_items"
 
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)(?:```|\Z)", re.DOTALL)
-
-# What a model says of itself when it will not do as asked. Narrow: real texts are sorry and cannot help things too.
-REFUSES = re.compile(
-    r"\bas an ai (?:language )?(?:model|assistant)\b"
-    r"|^i(?:['\u2019]| a)m (?:very )?sorry,? (?:but )?i can(?:['\u2019]t|not| not) .{0,40}"
-    r"\bwith (?:that|this)(?: request)?[.!]?$",
-    re.IGNORECASE,
-)
 
 
 def read_answer(request: TeacherRequest, received: Received) -> Reading:

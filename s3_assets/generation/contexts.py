@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from s3_assets.quality.overlap import HeldOutTexts
 from s3_assets.tasks.answers import locate
 from s3_assets.tasks.files import NamedFile, named_file, text_column
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.tasks.spec import ANSWER
-from s3_assets.tasks.split import normalise
 
 log = logging.getLogger(__name__)
 
@@ -31,38 +31,34 @@ class Context:
 def read_contexts(task: Task, gold: pl.DataFrame) -> list[Context]:
     """Contexts of a pair or question task, each once: the task's own file, else those of steering gold.
 
-    ``gold`` has the columns of the ``gold`` table. Contexts that selecting or test gold has too are left out.
+    ``gold`` has the columns of the ``gold`` table. Contexts that overlap those of selecting or test gold are left out.
     ``TaskError`` when none is left. Single texts have none, and pairs of which both texts are written.
     """
     if task.spec.kind == "single" or (task.spec.kind == "pair" and task.spec.pair.writes == "both"):
         return []
     own = task.spec.contexts is not None
     given = list(dict.fromkeys(_own(task) if own else _steering(gold)))
-    held_out = _held_out(gold)
-    kept = [context for context in given if normalise(context.text) not in held_out]
+    held_out = HeldOutTexts(gold)
+    kept = [context for context in given if not held_out.overlap(context.text)]
     if len(kept) < len(given):
-        log.info("%d of %d contexts left out: they are in selecting or test gold", len(given) - len(kept), len(given))
+        log.info("%d of %d contexts left out: they overlap selecting or test gold", len(given) - len(kept), len(given))
     if not kept:
         place = _file(task).find() if own else "steering gold"
-        raise TaskError(f"task {task.name}: {place} has no context that is not in selecting or test gold; give others")
+        raise TaskError(
+            f"task {task.name}: {place} has no context that does not overlap selecting or test gold; give others"
+        )
     return kept
 
 
 def writable(task: Task, sources: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:
-    """Gold rows that new rows may be written from: where those keep the context, not one that held-out gold has too."""
-    if not keeps_context(task):
+    """Gold rows that new rows may be written from: a context they keep must not overlap held-out gold."""
+    if not task.spec.keeps_context:
         return sources
-    held_out = _held_out(gold)
-    shared = pl.Series([normalise(text) in held_out for text in sources["text"]], dtype=pl.Boolean)
+    held_out = HeldOutTexts(gold)
+    shared = pl.Series([held_out.overlap(text) for text in sources["text"]], dtype=pl.Boolean)
     if shared.any():
-        log.info("%d of %d rows left out: their contexts are in selecting or test gold", shared.sum(), sources.height)
+        log.info("%d of %d rows left out: their contexts overlap selecting or test gold", shared.sum(), sources.height)
     return sources.filter(~shared)
-
-
-def keeps_context(task: Task) -> bool:
-    """Whether rows have the first text of gold, or of the file of contexts, word for word."""
-    kept_text = task.spec.kind == "pair" and task.spec.pair.keep_context and task.spec.pair.writes == "second"
-    return kept_text or task.spec.kind == "qa"
 
 
 def given(context: Context) -> dict[str, str]:
@@ -72,16 +68,12 @@ def given(context: Context) -> dict[str, str]:
 
 def kept(task: Task, context: Context | None) -> dict[str, str]:
     """Fields that rows for ``context`` have whatever the teacher writes. A question always keeps its context."""
-    return {} if context is None or not keeps_context(task) else given(context)
+    return {} if context is None or not task.spec.keeps_context else given(context)
 
 
 def contexts_digest(task: Task) -> str | None:
     """Hash of the task's own file of contexts; None without one. Asks nobody."""
     return None if task.spec.contexts is None else _file(task).digest()
-
-
-def _held_out(gold: pl.DataFrame) -> set[str]:
-    return {normalise(text) for text in gold.filter(pl.col("split") != "steer")["text"]}
 
 
 def _steering(gold: pl.DataFrame) -> Iterator[Context]:

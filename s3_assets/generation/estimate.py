@@ -8,25 +8,27 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import polars as pl
 
 from s3_assets.generation.contexts import read_contexts
 from s3_assets.generation.extrapolate import source_wanted, write_extrapolated_set
-from s3_assets.generation.filling import Written
-from s3_assets.generation.gates import Gates, open_gates, seen_texts
-from s3_assets.generation.imagined import Cost, Imagined, Known, without_warnings
+from s3_assets.generation.filling import Verify, Written
+from s3_assets.generation.imagined import Cost, Imagined, Known, imagined_students, without_warnings
 from s3_assets.generation.rates import measured_rates
 from s3_assets.generation.seed import seed_size, write_seed_set
 from s3_assets.generation.sublabels import count_sublabels
+from s3_assets.generation.verify import verifier
 from s3_assets.loop.fingerprints import ERROR_SET, EXTRAPOLATED_SET, SEED_SET, loop_key
+from s3_assets.loop.reviews import read_reviewed_gold
 from s3_assets.loop.state import Board
 from s3_assets.prompting.contract import written_fields
+from s3_assets.quality.gates import Gates, open_gates
 from s3_assets.store.parts import RoundKey, Warehouse
-from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import Task, TaskError
+from s3_assets.tasks.quality_spec import GatesSpec
 from s3_assets.teacher.budget import limits_of
 from s3_assets.teacher.endpoint import base_url
 from s3_assets.teacher.ledger import CALLS, Ledger, Spent, scan, spent
@@ -47,6 +49,21 @@ SPENT, OWN_ROWS, FIRST, REPLAY = "spent", "own rows", "before any error", "repla
 
 # Characters of JSON around each field of a row, and around the row, with its share of what is around all.
 _AROUND_FIELD, _AROUND_ROW = 13, 6
+
+
+_Step = Callable[[TeacherSession, Gates, Written, Verify | None], None]
+
+_NO_WORDS_READ = GatesSpec(
+    repair=False,
+    refusal=False,
+    meta_talk=False,
+    language=False,
+    length=None,
+    label_words=False,
+    echo=None,
+    near_duplicate=None,
+    answer_given=False,
+)
 
 
 @dataclass(frozen=True)
@@ -124,12 +141,14 @@ class _Forecast:
     def __init__(self, task: Task, warehouse: Warehouse, ledger: Ledger | None) -> None:
         self._task, self._warehouse = task, warehouse
         self._board = Board(task, warehouse)
-        self._gold = read_gold(task)
+        self._gold = read_reviewed_gold(task, warehouse)[0]
         self._steer = self._gold.filter(pl.col("split") == "steer")
         self._rates = measured_rates(task, warehouse)
         self._known = Known(task, ledger)
         self._lengths = _lengths(task, self._steer)
         self._price = price_of(task, base_url(task))
+        # Imagined texts are not judged by their words: rates say how many rows are refused.
+        self._imaginary = replace(task, spec=task.spec.model_copy(update={"gates": _NO_WORDS_READ}))
 
     def round(self, round_: int) -> RoundEstimate:
         """One round: what it cost if it is there, else what it will."""
@@ -144,9 +163,9 @@ class _Forecast:
         if round_ == 0:
             contexts = read_contexts(self._task, self._gold)
 
-            def seed(session: TeacherSession, gates: Gates, written: Written) -> None:
+            def seed(session: TeacherSession, gates: Gates, written: Written, verify: Verify | None) -> None:
                 sublabels = count_sublabels(self._task, session, self._steer, written)
-                write_seed_set(self._task, session, contexts, gates, written, sublabels)
+                write_seed_set(self._task, session, contexts, gates, written, sublabels, verify)
 
             cost, known = self._imagine(asset, math.ceil(seed_size(self._task) / self._task.spec.rows.per_call), seed)
             return RoundEstimate(round_, cost, FIRST, known)
@@ -171,18 +190,17 @@ class _Forecast:
         """Mean cost of the extrapolated set of a round."""
         task = self._task
         live = self._warehouse.live(SEED_SET, loop_key(task, round_).columns())
-        seen = seen_texts(live.read(), task.spec.text_fields) if live is not None else set()
+        seen = None if live is None else live.read()
 
-        def extrapolate(session: TeacherSession, gates: Gates, written: Written) -> None:
-            gates.seen |= seen
-            write_extrapolated_set(task, session, sources, round_, gates, written)
+        def extrapolate(session: TeacherSession, gates: Gates, written: Written, verify: Verify | None) -> None:
+            if seen is not None:
+                gates.remember(seen)
+            write_extrapolated_set(task, session, sources, round_, gates, written, verify)
 
         rows = sum(source_wanted(task, sources, round_).values())
         return self._imagine(EXTRAPOLATED_SET, math.ceil(rows / task.spec.rows.per_call), extrapolate)
 
-    def _imagine(
-        self, asset: str, requests: int, step: Callable[[TeacherSession, Gates, Written], None]
-    ) -> tuple[Cost, int]:
+    def _imagine(self, asset: str, requests: int, step: _Step) -> tuple[Cost, int]:
         """Mean cost of a step with about so many requests at first, and how many the ledger answers."""
         rates = {kind: found for (name, kind), found in self._rates.items() if name == asset}
         uncertain = any(found.accepted_share < 1 or found.repeated for found in rates.values())
@@ -190,10 +208,14 @@ class _Forecast:
         costs, recalled = Cost(), 0
         for run in range(runs):
             session = Imagined(self._task, rates, self._known, self._lengths, random.Random(run))
-            gates = open_gates(self._task, self._gold)
+            gates = open_gates(self._imaginary, self._gold)
+            # A step uses no more of a session than this one has.
+            asked, written = cast(TeacherSession, session), Written()
+            students = imagined_students(random.Random(run))
+            # The whole arm asks about selecting gold once, in its first step.
+            of_gold = self._gold if asset == SEED_SET else self._gold.filter(pl.col("split") == "steer")
             with without_warnings():
-                # A step uses no more of a session than this one has.
-                step(cast(TeacherSession, session), gates, Written())
+                step(asked, gates, written, verifier(self._task, asked, of_gold, None, written, students=students))
             costs += session.cost(self._price)
             recalled = session.recalled
         return costs.shared(runs), recalled

@@ -11,18 +11,19 @@ from typing import Any
 
 import polars as pl
 
-from s3_assets.generation.contexts import Context, given, keeps_context, kept
+from s3_assets.generation.contexts import Context, given, kept
 from s3_assets.generation.filling import (
     MOST_WAVES,
     SAMPLES_PER_ROUND,
     SAMPLES_PER_SEED,
     Plan,
+    Verify,
     Written,
     fill,
     portions,
 )
-from s3_assets.generation.gates import Gates
 from s3_assets.prompting.contract import EXAMPLES, examples_schema, label_facts, messages, written_fields
+from s3_assets.quality.gates import Gates
 from s3_assets.tasks.load import Task
 from s3_assets.tasks.spec import ANSWER
 from s3_assets.teacher.request import TeacherRequest
@@ -33,15 +34,21 @@ MOST_REQUESTS = SAMPLES_PER_ROUND // MOST_WAVES
 
 
 def write_extrapolated_set(
-    task: Task, session: TeacherSession, sources: pl.DataFrame, round_: int, gates: Gates, written: Written
+    task: Task,
+    session: TeacherSession,
+    sources: pl.DataFrame,
+    round_: int,
+    gates: Gates,
+    written: Written,
+    verify: Verify | None = None,
 ) -> None:
     """Ask for the round's examples from ``sources``, each with its row's gold label or answer.
 
     ``sources`` has the columns of ``gold``, and ``prediction`` where the strategy shows it. Rows keep the gold id they
-    were written from.
+    were written from. ``verify`` gets a second opinion on labels.
     """
     plan, wanted = source_plan(task, sources, round_), source_wanted(task, sources, round_)
-    fill(session, plan, wanted, gates, written, refill=task.spec.rows.refill)
+    fill(session, plan, wanted, gates, written, verify, refill=task.spec.rows.refill)
 
 
 def source_wanted(task: Task, sources: pl.DataFrame, round_: int) -> dict[str, int]:
@@ -104,7 +111,7 @@ def _request(task: Task, source: Mapping[str, Any], count: int, sample: int) -> 
 
 def _context(task: Task, source: Mapping[str, Any]) -> Context | None:
     """What the new rows must keep of their gold row, None for nothing."""
-    if not keeps_context(task):
+    if not task.spec.keeps_context:
         return None
     with_answer = task.spec.kind == "qa" and task.spec.qa.keep_answer
     return Context(source["text"], *((source[ANSWER], source["answer_start"]) if with_answer else ()))

@@ -1,7 +1,8 @@
 """Asking until the rows wanted are accepted, within bounds.
 
 Belongs here: waves of requests, turning answers into accepted and rejected rows. Does not belong here: what to ask
-in a wave (``seed.py``, ``extrapolate.py``), the gates themselves (``gates.py``).
+in a wave (``seed.py``, ``extrapolate.py``), the gates themselves (``quality/gates.py``), second
+opinions on labels (``verify.py``).
 """
 
 import logging
@@ -12,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s3_assets.generation.answers import read_answer
-from s3_assets.generation.gates import Gates
 from s3_assets.prompting.contract import EXAMPLES
+from s3_assets.quality.candidate import Refusal
+from s3_assets.quality.gates import Gates, Judged
 from s3_assets.store.identity import example_id
 from s3_assets.tasks.answers import locate
 from s3_assets.tasks.spec import ANSWER
@@ -53,7 +55,14 @@ class Written:
 
 
 def fill(
-    session: TeacherSession, plan: Plan, wanted: Mapping[str, int], gates: Gates, written: Written, *, refill: bool
+    session: TeacherSession,
+    plan: Plan,
+    wanted: Mapping[str, int],
+    gates: Gates,
+    written: Written,
+    verify: Verify | None = None,
+    *,
+    refill: bool,
 ) -> None:
     """Ask for the rows wanted of every slot (a label, or a gold row).
 
@@ -66,28 +75,37 @@ def fill(
     missing = {slot: count for slot, count in wanted.items() if count > 0}
     have: Counter[str] = Counter()
     asked: Counter[str] = Counter()
+    fresh: dict[tuple[str, int], tuple[str, dict[str, Any]]] = {}
 
     def take(answer: Answer) -> None:
         slot = answer.request.slot
         asked[slot] += answer.request.rows_requested
         written.rejected.extend(rejected_answer(answer, fault) for fault in answer.faults)
         for place, item in enumerate(answer.content or ()):
-            kept = _completed(item, answer.request)
-            refusal = gates.refuse(kept)
+            judged = gates.judge(_completed(item, answer.request), answer.request.label)
+            refusal = judged.refusal
             if refusal is None and have[slot] >= wanted[slot]:
-                refusal = SURPLUS, "accepted, but more than was wanted"
+                refusal = Refusal(SURPLUS, "accepted, but more than was wanted")
             if refusal is not None:
-                written.rejected.append(_refused(answer, place, kept, *refusal))
+                written.rejected.append(_refused(answer, place, judged.item, refusal))
             else:
                 have[slot] += 1
-                written.accepted.append(_accepted(answer, place, kept))
-        session.tally.accepted, session.tally.rejected = len(written.accepted), len(written.rejected)
+                fresh[answer.request_id, place] = slot, _accepted(answer, place, judged)
+        session.tally.accepted = len(written.accepted) + len(fresh)
+        session.tally.rejected = len(written.rejected)
 
     for wave in range(MOST_WAVES if refill else 1):
         asking = missing if wave == 0 else _more(missing, wanted, have, asked)
         if not asking:
             break
         session.stream(plan(asking, wave), read_answer, take)
+        rows = [row for _, row in fresh.values()]
+        kept = rows if verify is None else verify(rows)
+        stays = {(row["request_id"], row["item"]) for row in kept}
+        have.subtract(slot for key, (slot, _) in fresh.items() if key not in stays)
+        written.accepted.extend(kept)
+        fresh.clear()
+        session.tally.accepted, session.tally.rejected = len(written.accepted), len(written.rejected)
         missing = {slot: count - have[slot] for slot, count in wanted.items() if count > have[slot]}
     if missing and refill:
         log.warning("%d rows short: %d were asked for", sum(missing.values()), sum(asked.values()))
@@ -119,8 +137,9 @@ def _completed(item: Any, request: TeacherRequest) -> Any:
     return row
 
 
-def _accepted(answer: Answer, place: int, item: Mapping[str, Any]) -> dict[str, Any]:
-    label, span = answer.request.label, item.get(ANSWER)
+def _accepted(answer: Answer, place: int, judged: Judged) -> dict[str, Any]:
+    item, label = judged.item, answer.request.label
+    span = item.get(ANSWER)
     # The context of a span stays as it is: its answer has a place in it.
     text = item["text"] if span is not None else item["text"].strip()
     text2 = item["text2"].strip() if "text2" in item else None
@@ -133,12 +152,12 @@ def _accepted(answer: Answer, place: int, item: Mapping[str, Any]) -> dict[str, 
         ANSWER: span,
         "answer_start": item.get("answer_start"),
         **_cause(answer, place),
-        "repairs": None,
+        "repairs": ", ".join(judged.repairs) or None,
         "confidence": None,
     }
 
 
-def _refused(answer: Answer, place: int, item: Any, gate: str, reason: str) -> dict[str, Any]:
+def _refused(answer: Answer, place: int, item: Any, refusal: Refusal) -> dict[str, Any]:
     texts = item if isinstance(item, dict) else {}
     text, text2, span = (
         value if isinstance(value := texts.get(name), str) else None for name in ("text", "text2", ANSWER)
@@ -152,9 +171,9 @@ def _refused(answer: Answer, place: int, item: Any, gate: str, reason: str) -> d
         ANSWER: span,
         "row_id": None if text is None else example_id(text.strip(), text2.strip() if text2 else None, label, span),
         "stage": ROW,
-        "gate": gate,
-        "reason": reason,
-        "value": None,
+        "gate": refusal.gate,
+        "reason": refusal.reason,
+        "value": refusal.value,
         "raw": None if text is not None else str(item),
     }
 

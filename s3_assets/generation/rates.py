@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from s3_assets.generation.filling import SURPLUS
-from s3_assets.generation.gates import DUPLICATE, GOLD_COPY
 from s3_assets.loop.fingerprints import EXTRAPOLATED_SET, SEED_SET, loop_key
 from s3_assets.prompting.contract import EXAMPLES, LABEL, RATIONALES
+from s3_assets.quality.overlap import DUPLICATE, ECHO, GOLD_COPY, NEAR_DUPLICATE
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import Task
 from s3_assets.teacher.endpoint import base_url
@@ -29,6 +29,8 @@ CHARACTERS_PER_LABEL = 25.0
 # most, which is for a teacher that repeats itself in the seed set. How often it does there says no more: prompts of the
 # seed set are alike, while every error is another one.
 LEAST_REPEATS, MOST_REPEATS = 0.02, 0.05
+
+_REPEATS = (DUPLICATE, NEAR_DUPLICATE, GOLD_COPY, ECHO)
 
 # Fewer requests of a step than this say too little of it alone.
 FEWEST = 10
@@ -81,7 +83,7 @@ def measured_rates(task: Task, warehouse: Warehouse) -> dict[tuple[str, str], Ra
         if own["request_id"].n_unique() >= FEWEST:
             found[asset, EXAMPLES] = _rates(own, _characters(own), accepted)
             continue
-        kept, new = (_outcomes(task, warehouse, other, gates) for gates in ([SURPLUS], [SURPLUS, DUPLICATE, GOLD_COPY]))
+        kept, new = (_outcomes(task, warehouse, other, gates) for gates in ([SURPLUS], [SURPLUS, *_REPEATS]))
         rates = _rates(pl.concat([seed, extrapolated]), None, pl.concat([accepted, new]))
         lost = 1 - int(kept["accepted"].sum()) / max(1, int(new["accepted"].sum())) if new.height else 0.0
         repeated = min(MOST_REPEATS, LEAST_REPEATS + lost) if asset == EXTRAPOLATED_SET else 0.0
@@ -89,8 +91,8 @@ def measured_rates(task: Task, warehouse: Warehouse) -> dict[tuple[str, str], Ra
     per_label = task.spec.rationales.per_label
     listed = _characters(rationales.with_columns(pl.lit(per_label, pl.Int64).alias("rows_requested")))
     asked = rationales if rationales.height else pl.concat([seed, extrapolated])
-    # A label is a short answer; a task asks few of them beside its rows.
-    found[SEED_SET, LABEL] = Rates(characters=CHARACTERS_PER_LABEL)
+    # A label is a short answer.
+    found[SEED_SET, LABEL] = found[EXTRAPOLATED_SET, LABEL] = Rates(characters=CHARACTERS_PER_LABEL)
     found[SEED_SET, RATIONALES] = _rates(asked, listed or CHARACTERS_PER_RATIONALE, None)
     return found
 

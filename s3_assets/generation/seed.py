@@ -10,8 +10,16 @@ from typing import Any
 
 from s3_assets.generation.answers import read_answer
 from s3_assets.generation.contexts import Context, given, kept
-from s3_assets.generation.filling import MOST_WAVES, SAMPLES_PER_SEED, Plan, Written, fill, portions, rejected_answer
-from s3_assets.generation.gates import Gates
+from s3_assets.generation.filling import (
+    MOST_WAVES,
+    SAMPLES_PER_SEED,
+    Plan,
+    Verify,
+    Written,
+    fill,
+    portions,
+    rejected_answer,
+)
 from s3_assets.generation.sublabels import Shares, divide
 from s3_assets.prompting.contract import (
     EXAMPLES,
@@ -22,6 +30,7 @@ from s3_assets.prompting.contract import (
     rationales_schema,
     written_fields,
 )
+from s3_assets.quality.gates import Gates
 from s3_assets.store.identity import digest, example_id
 from s3_assets.tasks.answers import locate
 from s3_assets.tasks.files import named_file, text_column
@@ -38,12 +47,13 @@ def write_seed_set(
     gates: Gates,
     written: Written,
     sublabels: Shares | None = None,
+    verify: Verify | None = None,
 ) -> None:
     """Ask for the rows of the seed set, spread evenly over the labels.
 
     Single texts: rationales per label first, a few drawn for each request. Pairs and questions: the second text for a
     context drawn from ``contexts``. Labels that got no rationales are written without. ``sublabels`` holds the
-    proportions of finer labels, by label.
+    proportions of finer labels, by label. ``verify`` gets a second opinion on labels.
     """
     wanted = task.spec.kind == "single" and task.spec.how.rationales
     rationales = _list_rationales(task, session, written) if wanted else {}
@@ -53,6 +63,7 @@ def write_seed_set(
         seed_wanted(task),
         gates,
         written,
+        verify,
         refill=task.spec.rows.refill,
     )
 

@@ -26,7 +26,7 @@ EXPERIMENT, LEADERBOARD = "experiment", "leaderboard"
 ROUND_ASSETS = (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT, EXTRAPOLATED_SET)
 
 # Raised when a step's code changes what it writes for the same inputs.
-CODE_VERSIONS = {GOLD: 2, SEED_SET: 4, TRAINED_MODEL: 2, ERROR_SET: 2, EXTRAPOLATED_SET: 4, DRIFT: 2}
+CODE_VERSIONS = {GOLD: 2, SEED_SET: 5, TRAINED_MODEL: 2, ERROR_SET: 2, EXTRAPOLATED_SET: 5, DRIFT: 2}
 
 
 def loop_key(task: Task, round_: int) -> RoundKey:
@@ -62,10 +62,16 @@ def upstream(task: Task, asset: str, round_: int) -> list[tuple[str, int]]:
     return [(GOLD, 0), *((name, round_) for name in within)]
 
 
-def input_fingerprint(task: Task, asset: str, round_: int, inputs: Mapping[str, Part]) -> str:
-    """Hash of all a step's result follows from: code version, declaration, data versions of its inputs."""
+def input_fingerprint(
+    task: Task, asset: str, round_: int, inputs: Mapping[str, Part], reviewed: str | None = None
+) -> str:
+    """Hash of all a step's result follows from: code version, declaration, data versions of its inputs.
+
+    ``reviewed`` is the hash of the decisions of a person that the step follows (``reviews.py``), None without any.
+    """
     versions = {name: part.data_version for name, part in inputs.items()}
-    return digest([asset, CODE_VERSIONS[asset], _declared(task, asset, round_), versions])
+    decided = [] if reviewed is None else [reviewed]
+    return digest([asset, CODE_VERSIONS[asset], _declared(task, asset, round_), versions, *decided])
 
 
 def _declared(task: Task, asset: str, round_: int) -> Any:
@@ -77,16 +83,16 @@ def _declared(task: Task, asset: str, round_: int) -> Any:
         own = named_file(task, "seed_rows", spec.seed_rows, ()).digest() if spec.seed_rows else None
         rationales = spec.rationales.model_dump() if spec.how.rationales else None
         if own is not None:
-            return [own]
+            return [own, *_judged(task)]
         asked = [seed_size(task), spec.rows.per_call, spec.rows.refill]
-        return [*_asked(task), *asked, rationales, contexts_digest(task)]
+        return [*_asked(task), *asked, rationales, contexts_digest(task), *_judged(task)]
     if asset == TRAINED_MODEL:
         judged = spec.qa.model_dump() if spec.kind == "qa" else None
         return [spec.student.model_dump(), list(spec.labels), spec.seed, judged, trains_on_gold(task, round_)]
     if asset == EXTRAPOLATED_SET:
         how = [spec.how.extrapolates, spec.how.one_each, spec.how.shows_prediction]
         rows: list[Any] = [spec.rows.per_error, spec.rows.per_round, spec.rows.per_call, spec.rows.refill]
-        return [*_asked(task), *rows, how]
+        return [*_asked(task), *rows, how, *_judged(task)]
     return None
 
 
@@ -96,3 +102,9 @@ def _asked(task: Task) -> list[Any]:
     labels = {name: declared.model_dump() for name, declared in spec.labels.items()}
     kept = spec.qa.keep_answer if spec.kind == "qa" else spec.pair.model_dump()
     return [teacher, spec.kind, spec.description, labels, wording(task), kept, spec.seed]
+
+
+def _judged(task: Task) -> list[Any]:
+    """What decides which rows of an answer are kept."""
+    spec = task.spec
+    return [spec.gates.model_dump(), spec.verify.model_dump(), spec.shortcuts.model_dump()]

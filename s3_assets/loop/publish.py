@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from s3_assets.loop.checks import Check, ChecksFailed
-from s3_assets.loop.fingerprints import GOLD, input_fingerprint, loop_key
+from s3_assets.loop.checks import Check, ChecksFailed, note, read_note
+from s3_assets.loop.fingerprints import GOLD, loop_key
 from s3_assets.loop.state import Board
 from s3_assets.store.parts import DATA_VERSION, INPUT_FINGERPRINT, INPUTS, Part, Warehouse
 from s3_assets.tasks.load import Task
@@ -21,11 +21,15 @@ from s3_assets.tasks.load import Task
 # When the step began, in UTC milliseconds: what the teacher was asked from then on, the part was made of.
 BEGAN = "began"
 
+# The checks that warned or not when the part was made, as JSON.
+WARNINGS = "warnings"
+
 log = logging.getLogger(__name__)
 
 Inputs = Mapping[str, Part]
 Numbers = dict[str, int | float]
 Made = tuple[pl.DataFrame, Numbers]
+Judge = Callable[[pl.DataFrame, Inputs], Sequence[Check]]
 
 
 @dataclass(frozen=True)
@@ -48,34 +52,45 @@ def publish(
     asset: str,
     round_: int,
     make: Callable[[Inputs], Made],
-    check: Callable[[pl.DataFrame, Inputs], Sequence[Check]] | None = None,
+    check: Judge | None = None,
     version: Callable[[pl.DataFrame], str] | None = None,
     *,
+    warn: Judge | None = None,
     force: bool = False,
 ) -> StepResult:
     """Make one asset of one round live, or find it live already.
 
-    Raises ``NotReady`` when an input is missing or stale, ``ChecksFailed`` when a check fails; then what was live stays
-    live. ``version`` replaces the content hash as data version where rows hold times. ``force`` makes it anyway.
+    ``check`` gives the blocking checks, ``warn`` the others: these may take long, so what they found when the part was
+    made is noted in it. Raises ``NotReady`` when an input is missing or stale, ``ChecksFailed`` when a blocking check
+    fails; then what was live stays live. ``version`` replaces the content hash as data version where rows hold times.
+    ``force`` makes it anyway.
     """
     board = Board(task, warehouse)
     inputs = board.inputs(asset, round_)
     live = board.step(asset, round_).part
     if live is not None and board.is_live(asset, round_) and not force:
         log.info("%s of round %d is there already, built from the same inputs", asset, round_)
-        rows = live.read()
-        checks = check(rows, inputs) if check else ()
-        return StepResult(live, rows, json.loads(live.metadata().get("numbers", "{}")), reused=True, checks=checks)
+        rows, noted = live.read(), live.metadata()
+        blocking = check(rows, inputs) if check else ()
+        # Parts of before warnings were noted have none.
+        warnings = read_note(noted[WARNINGS]) if WARNINGS in noted else warn(rows, inputs) if warn else ()
+        numbers = json.loads(noted.get("numbers", "{}"))
+        return StepResult(live, rows, numbers, reused=True, checks=[*blocking, *warnings])
     began = time.time_ns() // 1_000_000
     rows, numbers = make(inputs)
-    checks = check(rows, inputs) if check else ()
-    if not all(done.passed for done in checks):
+    warnings = warn(rows, inputs) if warn else ()
+    for done in warnings:
+        if not done.passed:
+            log.warning("%s of round %d: %s: %s", asset, round_, done.name, done.detail)
+    checks = [*(check(rows, inputs) if check else ()), *warnings]
+    if any(done.blocking and not done.passed for done in checks):
         raise ChecksFailed(f"{asset} of round {round_} of task {task.name}", checks)
     notes = {
-        INPUT_FINGERPRINT: input_fingerprint(task, asset, round_, inputs),
+        INPUT_FINGERPRINT: board.fingerprint(asset, round_, inputs),
         INPUTS: json.dumps({name: part.part_id for name, part in sorted(inputs.items())}),
         "numbers": json.dumps(numbers),
         BEGAN: str(began),
+        WARNINGS: note(warnings),
     }
     if version is not None:
         notes[DATA_VERSION] = version(rows)

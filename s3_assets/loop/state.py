@@ -5,10 +5,11 @@ the dependency table (``fingerprints.py``), waiting for other runs (``assets/gua
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from s3_assets.loop.fingerprints import GOLD, ROUND_ASSETS, TRAINED_MODEL, input_fingerprint, loop_key, upstream
+from s3_assets.loop.reviews import read_reviews
 from s3_assets.store.parts import INPUT_FINGERPRINT, Part, Warehouse
 from s3_assets.tasks.load import Task
 
@@ -35,6 +36,8 @@ class Board:
 
     def __init__(self, task: Task, warehouse: Warehouse) -> None:
         self._task, self._warehouse = task, warehouse
+        # Read now: what is decided while a step is under way is not claimed to be in its part.
+        self._reviews = read_reviews(task, warehouse)
         self._known: dict[tuple[str, int], StepState] = {}
 
     def step(self, asset: str, round_: int) -> StepState:
@@ -57,6 +60,10 @@ class Board:
     def is_live(self, asset: str, round_: int) -> bool:
         """Whether the asset is there and built from what its inputs are now."""
         return self.step(asset, round_).state == LIVE
+
+    def fingerprint(self, asset: str, round_: int, inputs: Mapping[str, Part]) -> str:
+        """Input fingerprint of a step that reads ``inputs``, with what a person had decided when the board was made."""
+        return input_fingerprint(self._task, asset, round_, inputs, self._reviews.fingerprint(asset, round_))
 
     def rounds(self) -> list[int]:
         """Rounds of the task's loop that have any part."""
@@ -87,7 +94,7 @@ class Board:
             if above.state != LIVE or above.part is None:
                 return StepState(asset, round_, STALE, f"{_title(name, upstream_round)} is {above.state}", part)
             inputs[name] = above.part
-        if part.metadata().get(INPUT_FINGERPRINT) != input_fingerprint(self._task, asset, round_, inputs):
+        if part.metadata().get(INPUT_FINGERPRINT) != self.fingerprint(asset, round_, inputs):
             return StepState(asset, round_, STALE, "its inputs or its declaration changed", part)
         lost = self._lost_weights(part) if asset == TRAINED_MODEL else None
         return StepState(asset, round_, STALE if lost else LIVE, lost or "", part)

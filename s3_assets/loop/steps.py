@@ -4,18 +4,14 @@ Belongs here: the order of work within one step. Does not belong here: what depe
 reusing, checking and publishing (``publish.py``), Dagster (``assets/``), prompts, training and drift themselves.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
 
 import polars as pl
 
 from s3_assets.drift.measures import measure_drift
-from s3_assets.generation.contexts import keeps_context, read_contexts, writable
+from s3_assets.generation.contexts import read_contexts, writable
 from s3_assets.generation.extrapolate import write_extrapolated_set
-from s3_assets.generation.filling import ROW, Written
-from s3_assets.generation.gates import Gates, open_gates
-from s3_assets.generation.seed import read_seed_rows, write_seed_set
+from s3_assets.generation.seed import write_seed_set
 from s3_assets.generation.sublabels import count_sublabels
 from s3_assets.loop.checks import Check, check_rows, check_training_set
 from s3_assets.loop.fingerprints import (
@@ -29,24 +25,47 @@ from s3_assets.loop.fingerprints import (
     trains_on_gold,
 )
 from s3_assets.loop.publish import Inputs, Made, Numbers, StepResult, publish
+from s3_assets.loop.quality_checks import (
+    beats_majority,
+    few_near_duplicates,
+    labels_agreed,
+    labels_balanced,
+    lengths_like_gold,
+    most_rows_accepted,
+    no_shortcuts,
+    splits_apart,
+)
+from s3_assets.loop.reviews import read_reviewed_gold, read_reviews
 from s3_assets.loop.training import train_round
+from s3_assets.loop.writing import (
+    against_shortcuts,
+    counts,
+    frame_of,
+    note_shortcuts,
+    own_rows,
+    second_opinions,
+    writing,
+)
+from s3_assets.quality.gates import open_gates
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.store.tables import table
-from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.gold_spec import SPLITS
 from s3_assets.tasks.load import Task
 from s3_assets.teacher.session import teacher_session
 
 
 def make_gold(task: Task, warehouse: Warehouse, force: bool = False) -> StepResult:
-    """Read, check and split the person's labelled examples."""
+    """Read, check and split the person's labelled examples, as decided in reviews."""
 
     def make(_: Inputs) -> Made:
-        rows = read_gold(task)
+        rows, reviewed = read_reviewed_gold(task, warehouse)
         counts = dict(rows["split"].value_counts().iter_rows())
-        return rows, {f"{split}_rows": counts.get(split, 0) for split in SPLITS}
+        return rows, {f"{split}_rows": counts.get(split, 0) for split in SPLITS} | reviewed
 
-    return publish(task, warehouse, GOLD, 0, make, force=force)
+    def warn(rows: pl.DataFrame, _: Inputs) -> list[Check]:
+        return [splits_apart(rows, task.spec.text_fields)]
+
+    return publish(task, warehouse, GOLD, 0, make, warn=warn, force=force)
 
 
 def make_seed_set(
@@ -54,7 +73,8 @@ def make_seed_set(
 ) -> StepResult:
     """Round 0: what the teacher writes. Later: the last seed set plus the last extrapolated set, exactly.
 
-    ``run_id`` is what the budget of a run is counted by.
+    Rows about which a person decided are left out or relabelled, from the round of the decision on. ``run_id`` is what
+    the budget of a run is counted by.
     """
     key = loop_key(task, round_)
 
@@ -62,19 +82,23 @@ def make_seed_set(
         gold = inputs[GOLD].read()
         gates = open_gates(task, gold)
         numbers: Numbers = {}
-        with _written(warehouse, SEED_SET, key) as written:
+        with writing(warehouse, SEED_SET, key) as written:
             if task.spec.seed_rows is not None:
                 origin = "user"
-                _own_rows(task, gates, written)
+                own_rows(task, gates, written)
             else:
                 origin = "seed"
                 contexts, steer = read_contexts(task, gold), gold.filter(pl.col("split") == "steer")
-                with teacher_session(task, warehouse, key, SEED_SET, run_id) as session:
+                with (
+                    teacher_session(task, warehouse, key, SEED_SET, run_id) as session,
+                    second_opinions(task, warehouse, key, SEED_SET, run_id, session, gold, None, written) as verify,
+                ):
                     sublabels = count_sublabels(task, session, steer, written)
-                    write_seed_set(task, session, contexts, gates, written, sublabels)
+                    write_seed_set(task, session, contexts, gates, written, sublabels, verify)
                 numbers = session.tally.numbers()
-        rows = _frame(SEED_SET, written.accepted, {**key.columns(), "origin": origin, "first_round": 0})
-        return rows, numbers | _counts(rows, written)
+            against_shortcuts(task, written, gold)
+        rows = frame_of(SEED_SET, written.accepted, {**key.columns(), "origin": origin, "first_round": 0})
+        return rows, numbers | counts(rows, written)
 
     def extend(inputs: Inputs) -> Made:
         before = inputs[SEED_SET].read().with_columns(pl.lit(round_, pl.Int64).alias("round"))
@@ -87,10 +111,26 @@ def make_seed_set(
         rows = pl.concat([before, marked.select(before.columns)])
         return rows, {"rows": rows.height, "rows_added": added.height}
 
-    def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
-        return check_training_set(rows, inputs[GOLD].read(), list(task.spec.labels), task.spec.text_fields)
+    def make(inputs: Inputs) -> Made:
+        rows, numbers = write(inputs) if round_ == 0 else extend(inputs)
+        rows, reviewed = read_reviews(task, warehouse).apply_to_seed_set(rows, round_)
+        shortcuts = note_shortcuts(task, warehouse, key, rows, inputs[GOLD].read())
+        return rows, {**numbers, **reviewed, "rows": rows.height, "shortcuts": shortcuts.height}
 
-    return publish(task, warehouse, SEED_SET, round_, write if round_ == 0 else extend, check, force=force)
+    def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
+        return check_training_set(
+            rows, inputs[GOLD].read(), list(task.spec.labels), task.spec.text_fields, task.spec.fields_written
+        )
+
+    def warn(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
+        labels, steer = list(task.spec.labels), inputs[GOLD].read().filter(pl.col("split") == "steer")
+        shortcuts = _live(warehouse, "shortcuts", key.columns())
+        # Later rounds put together rows that were judged before.
+        judged = rows.height if round_ == 0 else 0
+        of_rows = _row_warnings(task, warehouse, SEED_SET, key, rows, steer, judged)
+        return [*of_rows, labels_balanced(rows, labels), no_shortcuts(shortcuts)]
+
+    return publish(task, warehouse, SEED_SET, round_, make, check, warn=warn, force=force)
 
 
 def make_trained_model(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
@@ -117,7 +157,10 @@ def make_trained_model(task: Task, warehouse: Warehouse, round_: int, force: boo
         # Training time and folder differ between identical trainings; the weights do not.
         return f"{row['model_id'][0]}:{row['weights_digest'][0]}"
 
-    return publish(task, warehouse, TRAINED_MODEL, round_, make, version=version, force=force)
+    def warn(_: pl.DataFrame, __: Inputs) -> list[Check]:
+        return [beats_majority(live_predictions(warehouse, key), task.spec.kind)]
+
+    return publish(task, warehouse, TRAINED_MODEL, round_, make, version=version, warn=warn, force=force)
 
 
 def make_error_set(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
@@ -155,20 +198,29 @@ def make_extrapolated_set(
         by_errors = ERROR_SET in inputs
         sources = inputs[ERROR_SET].read() if by_errors else gold.filter(pl.col("split") == "steer")
         sources = writable(task, sources, gold)
-        gates = open_gates(task, gold, inputs[SEED_SET].read())
-        with (
-            _written(warehouse, EXTRAPOLATED_SET, key) as written,
-            teacher_session(task, warehouse, key, EXTRAPOLATED_SET, run_id) as session,
-        ):
-            write_extrapolated_set(task, session, sources, round_, gates, written)
+        seen = inputs[SEED_SET].read()
+        gates = open_gates(task, gold, seen)
+        with writing(warehouse, EXTRAPOLATED_SET, key) as written:
+            with (
+                teacher_session(task, warehouse, key, EXTRAPOLATED_SET, run_id) as session,
+                second_opinions(task, warehouse, key, EXTRAPOLATED_SET, run_id, session, gold, seen, written) as verify,
+            ):
+                write_extrapolated_set(task, session, sources, round_, gates, written, verify)
+            against_shortcuts(task, written, gold)
         model_id = sources["model_id"][0] if by_errors and sources.height else None
-        rows = _frame(EXTRAPOLATED_SET, written.accepted, {**key.columns(), "model_id": model_id})
-        return rows, {**session.tally.numbers(), "sources": sources.height, **_counts(rows, written)}
+        rows = frame_of(EXTRAPOLATED_SET, written.accepted, {**key.columns(), "model_id": model_id})
+        return rows, {**session.tally.numbers(), "sources": sources.height, **counts(rows, written)}
 
     def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
-        return check_rows(rows, inputs[GOLD].read(), list(task.spec.labels), task.spec.text_fields)
+        return check_rows(
+            rows, inputs[GOLD].read(), list(task.spec.labels), task.spec.text_fields, task.spec.fields_written
+        )
 
-    return publish(task, warehouse, EXTRAPOLATED_SET, round_, make, check, force=force)
+    def warn(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
+        steer = inputs[GOLD].read().filter(pl.col("split") == "steer")
+        return _row_warnings(task, warehouse, EXTRAPOLATED_SET, key, rows, steer, rows.height)
+
+    return publish(task, warehouse, EXTRAPOLATED_SET, round_, make, check, warn=warn, force=force)
 
 
 def make_drift(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
@@ -178,7 +230,7 @@ def make_drift(task: Task, warehouse: Warehouse, round_: int, force: bool = Fals
     def make(inputs: Inputs) -> Made:
         steer = inputs[GOLD].read().filter(pl.col("split") == "steer")
         # A context that rows take from gold as it stands is no distance from gold.
-        fields = ("text2",) if keeps_context(task) else task.spec.text_fields
+        fields = task.spec.fields_written
         measured = measure_drift(inputs[SEED_SET].read(), steer, list(task.spec.labels), task.spec.seed, fields)
         schema = table(DRIFT).schema
         leading = (pl.lit(value, schema[name]).alias(name) for name, value in key.columns().items())
@@ -190,38 +242,22 @@ def make_drift(task: Task, warehouse: Warehouse, round_: int, force: bool = Fals
 
 def live_predictions(warehouse: Warehouse, key: RoundKey) -> pl.DataFrame:
     """Predictions of a round; empty when there are none."""
-    part = warehouse.live("predictions", key.columns())
-    return part.read() if part is not None else pl.DataFrame(schema=table("predictions").schema)
+    return _live(warehouse, "predictions", key.columns())
 
 
-def _own_rows(task: Task, gates: Gates, written: Written) -> None:
-    """The task's own seed rows through the same gates as a teacher's."""
-    nobody: Mapping[str, Any] = {"gold_id": None, "request_id": None, "item": None}
-    for row in read_seed_rows(task):
-        refusal = gates.refuse({name: row[name] for name in (*task.spec.text_fields, "answer", "answer_start")})
-        if refusal is None:
-            written.accepted.append({**row, **nobody})
-        else:
-            texts = {name: row[name] for name in ("text", "text2", "label", "answer")}
-            why = {"row_id": row["example_id"], "stage": ROW, "gate": refusal[0], "reason": refusal[1]}
-            written.rejected.append({**texts, **nobody, **why, "value": None, "raw": None})
+def _live(warehouse: Warehouse, name: str, keys: Mapping[str, str | int]) -> pl.DataFrame:
+    part = warehouse.live(name, keys)
+    return part.read() if part is not None else pl.DataFrame(schema=table(name).schema)
 
 
-@contextmanager
-def _written(warehouse: Warehouse, asset: str, key: RoundKey) -> Iterator[Written]:
-    """Rows to be filled. On leaving, even by an error, the rejected ones are stored: nothing disappears."""
-    written = Written()
-    try:
-        yield written
-    finally:
-        rejected = _frame("rejected", written.rejected, {**key.columns(), "asset": asset})
-        warehouse.write("rejected", {**key.columns(), "asset": asset}, rejected)
-
-
-def _frame(name: str, rows: list[dict[str, Any]], constants: Mapping[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame([{**constants, **row} for row in rows], schema=table(name).schema)
-
-
-def _counts(rows: pl.DataFrame, written: Written) -> Numbers:
-    shortfall = sum(written.shortfall.values())
-    return {"rows": rows.height, "rejected_rows": len(written.rejected), "shortfall": shortfall}
+def _row_warnings(
+    task: Task, warehouse: Warehouse, asset: str, key: RoundKey, rows: pl.DataFrame, steer: pl.DataFrame, judged: int
+) -> list[Check]:
+    """Checks of rows, of which ``judged`` passed the gates in this step; what those refused is stored by now."""
+    keys = {**key.columns(), "asset": asset}
+    return [
+        most_rows_accepted(judged, _live(warehouse, "rejected", keys)),
+        lengths_like_gold(rows, steer, task.spec.fields_written),
+        few_near_duplicates(rows, task.spec.text_fields),
+        labels_agreed(_live(warehouse, "verdicts", keys)),
+    ]

@@ -1,7 +1,8 @@
-"""The catalog's views that join tables: rounds, funnel, row origin, gold history.
+"""The catalog's views that join tables: rounds, row origin, gold history.
 
 Belongs here: questions people ask of the whole loop, as SQL over the views of ``views.py``, with a comment for every
-column. Does not belong here: anything that reads files (``views.py``).
+column. Does not belong here: anything that reads files (``views.py``), what gates and second opinions
+made of rows (``quality_views.py``).
 """
 
 from s3_assets.store.columns import ROUND_KEYS
@@ -11,10 +12,11 @@ from s3_assets.store.views import View
 
 def joined_views() -> list[View]:
     """The views over the table views and ``parts``."""
-    return [_rounds(), _funnel(), _row_origin(), _gold_history()]
+    return [_rounds(), _row_origin(), _gold_history()]
 
 
-def _key_comments() -> dict[str, str]:
+def key_comments() -> dict[str, str]:
+    """Comments of the columns that every per-round view begins with."""
     return {column.name: column.comment for column in tables()["seed_set"].columns if column.name in ROUND_KEYS}
 
 
@@ -90,7 +92,7 @@ LEFT JOIN paid USING ({keys})"""
         "rounds",
         "One row per round of each arm: what was made, how well its student does, what the teacher was asked.",
         {
-            **_key_comments(),
+            **key_comments(),
             "seed_rows": "Rows of seed_set; null when it is not made.",
             "errors": "Rows of error_set; null when it is not made.",
             "extrapolated_rows": "Rows of extrapolated_set; null when it is not made.",
@@ -108,35 +110,6 @@ LEFT JOIN paid USING ({keys})"""
             "prompt_tokens": "Tokens read for the paid requests, all attempts; 0 when the teacher does not say.",
             "completion_tokens": "Tokens written for the paid requests, all attempts; 0 when the teacher does not say.",
             "cost": "US dollars paid for them; null when a price is not known.",
-        },
-        query,
-    )
-
-
-def _funnel() -> View:
-    keys = ", ".join(ROUND_KEYS)
-    query = f"""SELECT {keys}, asset, gate, stage, count(*) AS rejected, 0::BIGINT AS accepted
-FROM rejected
-GROUP BY {keys}, asset, gate, stage
-UNION ALL
-SELECT {keys}, 'extrapolated_set', 'accepted', 'row', 0, count(*)
-FROM extrapolated_set
-GROUP BY {keys}
-UNION ALL
-SELECT {keys}, 'seed_set', 'accepted', 'row', 0, count(*)
-FROM seed_set
-WHERE origin = 'seed' AND first_round = round
-GROUP BY {keys}"""
-    return View(
-        "funnel",
-        "What became of what the teacher returned: a row per fault or gate that refused some, one for the accepted.",
-        {
-            **_key_comments(),
-            "asset": "Asset whose step asked: seed_set or extrapolated_set.",
-            "gate": "Fault of answers, gate that refused rows, or accepted for the rows that passed every gate.",
-            "stage": "response: counts answers; row: counts rows.",
-            "rejected": "Rows this gate refused; 0 in the accepted row.",
-            "accepted": "Rows that passed every gate; 0 in the rows of the gates.",
         },
         query,
     )
@@ -213,7 +186,7 @@ LEFT JOIN made m USING ({keys}, gold_id)"""
         "gold_history",
         "Every gold row through the rounds: what each round's student says of it, and the examples made from it.",
         {
-            **_key_comments(),
+            **key_comments(),
             "gold_id": predictions["gold_id"],
             "split": predictions["split"],
             **texts,

@@ -63,7 +63,7 @@ QUALITY_TABLES = (
             Column("from_round", pl.Int64, "First round whose seed set follows it; null for gold, which is made anew."),
             Column("who", pl.String, "Who decided."),
             Column("why", pl.String, "Reason given."),
-            Column("at", pl.Datetime("ms", "UTC"), "When it was taken over."),
+            Column("decided_at", pl.Datetime("ms", "UTC"), "When it was taken over."),
         ),
         log=True,
     ),

@@ -1,8 +1,8 @@
 """What a task YAML may say: every key, its type, its default and its meaning.
 
-Belongs here: the declaration of a task and the rules that hold within it; gold, teacher and quality have modules of their own
-(``gold_spec.py``, ``teacher_spec.py``, ``quality_spec.py``). Does not belong here: finding and reading YAML files (``load.py``), reading
-gold (``gold.py``).
+Belongs here: the declaration of a task and the rules that hold within it; gold, teacher and quality have modules of
+their own (``gold_spec.py``, ``teacher_spec.py``, ``quality_spec.py``). Does not belong here: finding and reading YAML
+files (``load.py``), reading gold (``gold.py``).
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -191,6 +191,17 @@ class TaskSpec(QualitySections):
     def text_fields(self) -> tuple[str, ...]:
         """Canonical text fields of the kind, in order."""
         return ("text",) if self.kind == "single" else ("text", "text2")
+
+    @property
+    def keeps_context(self) -> bool:
+        """Whether rows have the first text of gold, or of the file of contexts, word for word."""
+        kept_text = self.kind == "pair" and self.pair.keep_context and self.pair.writes == "second"
+        return kept_text or self.kind == "qa"
+
+    @property
+    def fields_written(self) -> tuple[str, ...]:
+        """Text fields whose text is the teacher's own."""
+        return ("text2",) if self.keeps_context else self.text_fields
 
     @property
     def how(self) -> Strategy:

@@ -1,0 +1,331 @@
+"""Second opinions on labels: who is asked, what that says of a row, what becomes of it.
+
+Belongs here: label questions, the order of work for each ``verify.by``, verdicts. Does not belong here: probabilities
+and the threshold (``confidence.py``), the ensemble of students (``quality/ensemble.py``), other gates (``gates.py``).
+"""
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from s3_assets.generation.answers import read_answer
+from s3_assets.generation.confidence import MOST_CHOSEN, accuracy, choose_threshold, posterior, trust
+from s3_assets.generation.filling import Verify, Written, refused_row, rejected_answer
+from s3_assets.prompting.contract import LABEL, label_schema, messages
+from s3_assets.store.identity import example_id
+from s3_assets.store.parts import RoundKey, Warehouse
+from s3_assets.tasks.load import Task
+from s3_assets.teacher.request import TeacherRequest
+from s3_assets.teacher.session import TeacherSession, teacher_session
+
+if TYPE_CHECKING:
+    from s3_assets.quality.ensemble import Opinion, Students
+
+log = logging.getLogger(__name__)
+
+DOUBTED = "label_doubted"
+SYNTHETIC, GOLD = "synthetic", "gold"
+KEPT, DROPPED, RELABELLED = "kept", "dropped", "relabelled"
+
+# With ``by: both`` the teacher is asked about rows that the students trust less than this share of selecting gold.
+TRUSTED_SHARE = 0.8
+
+
+@dataclass
+class _Judged:
+    """One row and all that was said of it. ``cause`` is the gold row it comes from, or is."""
+
+    kind: str
+    row_id: str
+    row: Mapping[str, Any]
+    cause: str | None
+    votes: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    opinion: "Opinion | None" = None
+    confidence: float | None = None
+    threshold: float | None = None
+    outcome: str = KEPT
+    new_label: str | None = None
+
+    @property
+    def label(self) -> str:
+        return str(self.row["label"])
+
+    def verdict(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "row_id": self.row_id,
+            "label": self.label,
+            "votes": list(self.votes),
+            "requests": list(self.requests),
+            "students_label": self.opinion.label if self.opinion is not None else None,
+            "students_probability": self.opinion.probability if self.opinion is not None else None,
+            "confidence": self.confidence,
+            "threshold": self.threshold,
+            "outcome": self.outcome,
+            "new_label": self.new_label,
+        }
+
+
+def verifier(
+    task: Task,
+    judge: TeacherSession | None,
+    gold: pl.DataFrame,
+    seen: pl.DataFrame | None,
+    written: Written,
+    gold_verdicts: pl.DataFrame | None = None,
+    students: "Students | None" = None,
+) -> Verify | None:
+    """What a step calls with the rows that passed its gates, None where ``verify.by`` is nobody.
+
+    It gives back the rows that are kept, with their ``confidence``, relabelled ones with their new label and id. Into
+    ``written`` go a verdict on each row, first one on each row of selecting gold, and as rejected the rows dropped and
+    faulty answers. It may be called again with further rows; what selecting gold says is settled by the first call.
+
+    ``gold`` are all gold rows; test gold is never looked at. ``seen`` are rows the students are also trained on.
+    ``gold_verdicts`` are verdicts of an earlier step whose votes on selecting gold are taken over if they are about the
+    same rows. ``students`` replaces the ensemble. Raises what ``judge`` raises, and ``WeightsError``.
+    """
+    by = task.spec.verify.by
+    if by == "nobody":
+        return None
+    if judge is None and by != "students":
+        raise ValueError(f"task {task.name}: verify.by {by} asks a teacher, and none was given")
+    of_gold = gold.filter(pl.col("split").is_in(["steer", "select"]))
+    if students is None and by in {"students", "both"}:
+        # numpy, 0.2 s; torch and scikit-learn, 4 s, when it is asked.
+        from s3_assets.quality.ensemble import students_of
+
+        students = students_of(task, of_gold, seen)
+    return _Verifier(task, judge, _selecting(of_gold), written, _reusable(task, of_gold, gold_verdicts), students)
+
+
+@contextmanager
+def judging(
+    task: Task, warehouse: Warehouse, key: RoundKey, asset: str, run_id: str | None, session: TeacherSession
+) -> Iterator[TeacherSession | None]:
+    """Who is asked for labels in a step: its own ``session``, one with ``verify.teacher``, or nobody (None)."""
+    spec = task.spec.verify
+    if spec.by not in {"teacher", "both"}:
+        yield None
+    elif spec.teacher is None:
+        yield session
+    else:
+        other = dataclasses.replace(task, spec=task.spec.model_copy(update={"teacher": spec.teacher}))
+        with teacher_session(other, warehouse, key, asset, run_id) as judge:
+            yield judge
+
+
+def verdict_numbers(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, int | float]:
+    """What verifying cost and did, for metadata: questions about gold and rows, rows judged, dropped, relabelled."""
+    rows = [verdict for verdict in verdicts if verdict["kind"] == SYNTHETIC]
+    questions = sum(len(verdict["requests"]) for verdict in rows)
+    counted: dict[str, int | float] = {
+        "rows_judged": len(rows),
+        "label_questions": questions,
+        "label_questions_about_gold": sum(len(verdict["requests"]) for verdict in verdicts) - questions,
+        "rows_doubted": sum(verdict["outcome"] == DROPPED for verdict in rows),
+        "rows_relabelled": sum(verdict["outcome"] == RELABELLED for verdict in rows),
+    }
+    return counted | ({"label_questions_per_row": questions / len(rows)} if rows else {})
+
+
+class _Verifier:
+    """Verifies the rows of one step, call by call."""
+
+    def __init__(
+        self,
+        task: Task,
+        judge: TeacherSession | None,
+        selecting: list[_Judged],
+        written: Written,
+        known: Mapping[str, Mapping[str, Any]] | None,
+        students: "Students | None",
+    ) -> None:
+        self._task, self._judge, self._written, self._students = task, judge, written, students
+        self._spec, self._labels = task.spec.verify, list(task.spec.labels)
+        self._selecting, self._known = selecting, known
+        self._earlier: list[Mapping[str, Any]] = []
+        self._settled = False
+        # Of the judge: its accuracy, and the confidence below which rows are doubted. Of the students alone: theirs.
+        self._right, self._threshold, self._level = 0.0, 0.0, 0.0
+
+    def __call__(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not rows:
+            return []
+        judged = [_Judged(SYNTHETIC, row["example_id"], row, row["gold_id"]) for row in rows]
+        if self._students is not None:
+            of_rows, of_gold = self._students(self._earlier, rows)
+            for one, opinion in zip(judged, of_rows, strict=True):
+                one.opinion = opinion
+            if not self._settled:
+                for one, opinion in zip(self._selecting, of_gold, strict=True):
+                    one.opinion = opinion
+        if not self._settled:
+            self._settle()
+            self._settled = True
+        self._ask([one for one in judged if self._is_asked(one)])
+        kept = []
+        for row, one in zip(rows, judged, strict=True):
+            self._decide(one)
+            self._written.verdicts.append(one.verdict())
+            if one.outcome == DROPPED:
+                self._written.rejected.append(refused_row(row, DOUBTED, self._reason(one), one.confidence))
+            else:
+                kept.append(_as_kept(row, one))
+        self._earlier += kept
+        questions = sum(len(one.requests) for one in judged)
+        log.info(
+            "labels of %d rows verified: %d questions, %d rows dropped", len(rows), questions, len(rows) - len(kept)
+        )
+        return kept
+
+    def _settle(self) -> None:
+        """What selecting gold says: how good the judge is, and the thresholds."""
+        gold, spec = self._selecting, self._spec
+        if not gold:
+            log.warning(
+                "task %s has no selecting gold: without a verify.threshold no label is doubted", self._task.name
+            )
+        if self._students is not None:
+            trusted = [self._trust(one.opinion, one.label) for one in gold if one.opinion is not None]
+            if spec.by == "both":
+                self._level = choose_threshold(trusted, TRUSTED_SHARE, most=1.0)
+            else:
+                chosen = choose_threshold(trusted, spec.keep_right)
+                self._level = chosen if spec.threshold is None else spec.threshold
+        if self._judge is not None and spec.by != "students":
+            if self._known is not None:
+                for one in gold:
+                    one.votes, one.requests = (list(self._known[one.row_id][name]) for name in ("votes", "requests"))
+            else:
+                self._ask(gold)
+            self._right = accuracy([one.label for one in gold], [one.votes for one in gold], len(self._labels))
+            # On all of selecting gold, also where by: both asks about some rows only: that loses fewer right rows.
+            confidences = [self._posterior(one)[one.label] for one in gold if one.votes]
+            chosen = choose_threshold(confidences, spec.keep_right)
+            self._threshold = chosen if spec.threshold is None else spec.threshold
+            if gold and self._right <= 1 / len(self._labels):
+                log.warning("asked for labels of selecting gold, the teacher does no better than by guessing")
+        for one in gold:
+            self._decide(one)
+        if self._known is None or self._students is not None:
+            self._written.verdicts.extend(one.verdict() for one in gold)
+
+    def _is_asked(self, one: _Judged) -> bool:
+        """Whether the teacher is asked about a row, and its votes decide."""
+        if self._spec.by != "both":
+            return self._spec.by == "teacher"
+        return one.opinion is None or self._trust(one.opinion, one.label) < self._level
+
+    def _ask(self, rows: Sequence[_Judged]) -> None:
+        """Votes on ``rows``: one each, then another on those without a vote for their own label, and so on."""
+        for sample in range(self._spec.questions):
+            open_ = [one for one in rows if one.label not in one.votes]
+            if not open_ or self._judge is None:
+                return
+            answers = self._judge.ask((self._question(one, sample) for one in open_), read_answer)
+            for one, answer in zip(open_, answers, strict=True):
+                one.requests.append(answer.request_id)
+                self._written.rejected.extend(rejected_answer(answer, fault) for fault in answer.faults)
+                if answer.content is not None:
+                    one.votes.append(answer.content)
+
+    def _question(self, one: _Judged, sample: int) -> TeacherRequest:
+        """Blind: without the row's label. Its sample counts only repeats, so that arms and seeds share answers."""
+        facts = {"labels": self._labels, "example": {name: one.row[name] for name in self._task.spec.text_fields}}
+        asked = {name: declared.means for name, declared in self._task.spec.labels.items()}
+        return TeacherRequest(
+            kind=LABEL,
+            messages=messages(self._task, "label", facts, asked),
+            schema=label_schema(tuple(self._labels)),
+            sample=sample,
+            slot=one.row_id,
+            label=one.label,
+            gold_id=one.cause,
+        )
+
+    def _posterior(self, one: _Judged) -> dict[str, float]:
+        return posterior(one.label, one.votes, self._labels, self._right)
+
+    def _trust(self, opinion: "Opinion", label: str, written: str | None = None) -> float:
+        """What students make of ``label``, its own or theirs, of a row written for ``written``."""
+        given = opinion.probability if written in (None, label) else opinion.of_label
+        return trust(given, written in (None, label), opinion.probability, len(self._labels))
+
+    def _decide(self, one: _Judged) -> None:
+        """Confidence and outcome. Rows of which nobody said anything are kept, without a confidence."""
+        other: tuple[str, float] | None = None
+        if self._is_asked(one):
+            one.threshold = self._threshold
+            if one.votes:
+                found = self._posterior(one)
+                one.confidence = found[one.label]
+                other = (one.votes[0], found[one.votes[0]]) if len(set(one.votes)) == 1 else None
+        else:
+            one.threshold = self._level
+            if one.opinion is not None:
+                one.confidence = self._trust(one.opinion, one.label)
+                other = one.opinion.label, self._trust(one.opinion, one.opinion.label, one.label)
+        if one.confidence is None or one.confidence >= one.threshold:
+            return
+        one.outcome = DROPPED
+        # However low the threshold, a new label must be more likely right than not.
+        if self._spec.doubted == "relabel" and other is not None and other[0] != one.label:
+            label, trust = other
+            if trust >= max(one.threshold, MOST_CHOSEN):
+                one.outcome, one.new_label, one.confidence = RELABELLED, label, trust
+
+    def _reason(self, one: _Judged) -> str:
+        if self._is_asked(one):
+            said = f"asked blind, the teacher said {_in_words(one.votes)}"
+        elif one.opinion is not None:
+            of_label, own = one.opinion.of_label, one.opinion.probability
+            said = f"students give {one.opinion.label} {of_label:.2f} and {one.label} {own:.2f}"
+        else:
+            said = "nobody was asked"
+        return f"{said}; confidence {one.confidence:.2f} is below {one.threshold:.2f}"
+
+
+def _in_words(votes: Sequence[str]) -> str:
+    if len(set(votes)) > 1 or len(votes) == 1:
+        return ", then ".join(votes)
+    return f"{votes[0]} twice" if len(votes) == 2 else f"{votes[0]} {len(votes)} times"
+
+
+def _as_kept(row: Mapping[str, Any], one: _Judged) -> dict[str, Any]:
+    kept = {**row, "confidence": one.confidence}
+    if one.new_label is None:
+        return kept
+    # A finer label belongs to the label it is finer than.
+    new = {"label": one.new_label, "sublabel": None}
+    return {**kept, **new, "example_id": example_id(row["text"], row["text2"], one.new_label)}
+
+
+def _selecting(gold: pl.DataFrame) -> list[_Judged]:
+    rows = gold.filter(pl.col("split") == "select").select("gold_id", "text", "text2", "label")
+    return [_Judged(GOLD, row["gold_id"], row, row["gold_id"]) for row in rows.iter_rows(named=True)]
+
+
+def _reusable(task: Task, gold: pl.DataFrame, verdicts: pl.DataFrame | None) -> dict[str, dict[str, Any]] | None:
+    """Earlier verdicts on selecting gold by id; None unless they are about exactly its rows and labels.
+
+    Also None where not all of them were asked as often as the task says.
+    """
+    if verdicts is None:
+        return None
+    most = task.spec.verify.questions
+    known = {row["row_id"]: row for row in verdicts.filter(pl.col("kind") == GOLD).iter_rows(named=True)}
+    labels = {row.row_id: row.label for row in _selecting(gold)}
+    if labels != {row_id: row["label"] for row_id, row in known.items()}:
+        return None
+    asked = all(
+        len(row["requests"]) == most or (len(row["requests"]) in range(1, most) and row["label"] in row["votes"])
+        for row in known.values()
+    )
+    return known if asked else None

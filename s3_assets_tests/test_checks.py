@@ -1,0 +1,511 @@
+"""Checks of whole sets: what passes, what warns, what blocks, and what Dagster shows of it for every round."""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+
+import dagster as dg
+import polars as pl
+import pytest
+from dagster._core.event_api import PartitionKeyFilter
+
+from s3_assets.assets.common import CHECK_DESCRIPTIONS
+from s3_assets.definitions import task_definitions
+from s3_assets.loop.checks import BLOCKING, Check, ChecksFailed, check_rows, check_training_set, note, read_note
+from s3_assets.loop.fingerprints import GOLD
+from s3_assets.loop.publish import WARNINGS, publish
+from s3_assets.loop.quality_checks import (
+    beats_majority,
+    few_near_duplicates,
+    labels_agreed,
+    labels_balanced,
+    lengths_like_gold,
+    most_rows_accepted,
+    no_shortcuts,
+    splits_apart,
+)
+from s3_assets.loop.steps import make_gold, make_seed_set
+from s3_assets.partitions import rounds
+from s3_assets.resources import WarehouseResource
+from s3_assets.store.parts import Warehouse, round_name
+from s3_assets.store.tables import table
+from s3_assets_tests.fakes import REPOSITORY, write_task
+
+TEXT = ("text",)
+LABELS = ["positive", "negative"]
+CHECKED = ("gold", "seed_set", "trained_model", "extrapolated_set")
+
+
+def texts(*found, **columns):
+    return pl.DataFrame({"text": list(found), **columns})
+
+
+def rejected(*gates, stage="row"):
+    return pl.DataFrame({"stage": [stage] * len(gates), "gate": list(gates)}, schema={"stage": str, "gate": str})
+
+
+def verdicts(*rows):
+    """Rows of kind, label, votes and students' label."""
+    schema = table("verdicts").schema
+    names = ["kind", "label", "votes", "students_label"]
+    return pl.DataFrame(list(rows), schema={name: schema[name] for name in names}, orient="row")
+
+
+def rules(*excesses):
+    """Shortcuts in the order given, each a first word named by its place."""
+    rows = [
+        {"field": "text", "rule": "first_words", "value": f"w{place}", "label": "positive"}
+        | {"share": 0.1 + excess, "share_others": 0.0, "tells": 0.1 + excess}
+        | {"gold_share": 0.1, "gold_share_others": 0.0, "gold_tells": 0.1}
+        for place, excess in enumerate(excesses)
+    ]
+    columns = ["field", "rule", "value", "label", "share", "share_others", "tells"]
+    schema = table("shortcuts").schema
+    return pl.DataFrame(
+        rows, schema={name: schema[name] for name in (*columns, "gold_share", "gold_share_others", "gold_tells")}
+    )
+
+
+def predictions(*rows):
+    """Rows of split, label and whether the student is right."""
+    return pl.DataFrame(list(rows), schema={"split": str, "label": str, "correct": bool}, orient="row")
+
+
+def own_rows_task(place, positive=6, negative=1, **keys):
+    """A task that brings its seed rows, so many of each label, which no gate refuses."""
+    labels = ["positive"] * positive + ["negative"] * negative
+    rows = texts(*(f"text {number}" for number in range(len(labels))), label=labels)
+    rows.write_parquet(place / "seed.parquet")
+    gates = {"length": None, "near_duplicate": None, "language": False}
+    return write_task(place / "tasks", seed_rows=str(place / "seed.parquet"), gates=gates, **keys)
+
+
+# -- Blocking --------------------------------------------------------------------------------------------------------
+
+
+def test_labels_must_be_declared_and_no_row_may_be_gold():
+    gold = texts("A gold  text", split=["test"])
+    bad = check_rows(texts("a GOLD text", "other", label=["positive", "odd"]), gold, LABELS, TEXT)
+    assert [(check.name, check.passed, check.blocking) for check in bad] == [
+        ("labels_known", False, True),
+        ("no_gold_text", False, True),
+    ]
+    assert "odd" in bad[0].detail
+    assert bad[1].detail == "1 rows are gold texts"
+    good = check_rows(texts("x", "y", label=LABELS), gold, LABELS, TEXT)
+    assert all(check.passed for check in good)
+
+
+def test_every_class_must_have_rows():
+    gold = texts("a gold text", split=["test"])
+    *_, bad = check_training_set(texts("x", label=["positive"]), gold, LABELS, TEXT)
+    assert (bad.name, bad.passed, bad.detail) == ("every_class_has_rows", False, "labels without rows: ['negative']")
+    *_, good = check_training_set(texts("x", "y", label=LABELS), gold, LABELS, TEXT)
+    assert good.passed
+
+
+def test_what_blocks_is_what_these_two_find():
+    gold = texts("a gold text", split=["test"])
+    made = check_training_set(texts("x", label=["positive"]), gold, LABELS, TEXT)
+    assert {check.name for check in made if check.blocking} == BLOCKING
+
+
+# -- Warnings --------------------------------------------------------------------------------------------------------
+
+
+def test_most_rows_accepted():
+    refused = rejected("length", "duplicate", "duplicate")
+    good = most_rows_accepted(3, refused)
+    assert good.passed
+    assert good.numbers == {
+        "accepted": 3,
+        "rejected": 3,
+        "accepted_share": 0.5,
+        "rejected_by_duplicate": 2,
+        "rejected_by_length": 1,
+    }
+    bad = most_rows_accepted(2, refused)
+    assert not bad.passed
+    assert not bad.blocking
+    assert bad.detail == "2 of 5 rows passed the gates; refused: 2 by duplicate, 1 by length"
+
+
+def test_faulty_answers_and_surplus_rows_are_no_refused_rows():
+    others = pl.concat([rejected("not_json", "cut_off", stage="response"), rejected("surplus")])
+    found = most_rows_accepted(1, others)
+    assert found.numbers == {"accepted": 2, "rejected": 0, "accepted_share": 1}
+    assert found.detail == "2 of 2 rows passed the gates"
+
+
+def test_no_row_at_the_gates_is_no_warning():
+    found = most_rows_accepted(0, rejected())
+    assert found.passed
+    assert found.detail == "no row came to the gates in this step"
+    assert not most_rows_accepted(0, rejected("empty")).passed
+
+
+def test_labels_balanced():
+    rows = texts(*"abcdef", label=["positive"] * 5 + ["negative"])
+    good = labels_balanced(rows, LABELS)
+    assert good.passed
+    assert good.numbers["smallest_share"] == pytest.approx(1 / 6)
+    assert good.numbers["largest_share"] == pytest.approx(5 / 6)
+    bad = labels_balanced(pl.concat([rows, rows.head(1)]), LABELS)
+    assert not bad.passed
+    assert bad.detail == "1 of 2 labels have less than a third of an even share, 4 rows: negative 1"
+    assert bad.numbers["labels_below"] == 1
+
+
+def test_balance_counts_labels_without_rows_and_not_those_outside_the_task():
+    found = labels_balanced(texts("a", "b", label=["positive", "odd"]), LABELS)
+    assert not found.passed
+    assert found.detail.endswith("negative 0")
+    assert labels_balanced(texts(label=pl.Series([], dtype=pl.String)), LABELS).passed
+    # Questions have the one label `answer`.
+    assert labels_balanced(texts("a", label=["answer"]), ["answer"]).passed
+
+
+def test_lengths_like_gold():
+    steer = texts(*(" ".join(["word"] * length) for length in range(10, 31)))
+    good = lengths_like_gold(texts(*["word " * 15] * 9, "word"), steer, TEXT)
+    assert good.passed
+    assert good.numbers == pytest.approx(
+        {"outside_share": 0.1, "expected_outside_share": 2 / 22, "median_ratio_text": 15 / 20}
+    )
+    outside = lengths_like_gold(texts(*["word " * 15] * 9, *["word"] * 3), steer, TEXT)
+    assert not outside.passed
+    assert outside.detail.startswith("25% of the rows are shorter or longer than any of steering gold")
+    # All inside, and yet half as long.
+    short = lengths_like_gold(texts(*["word " * 10] * 9), texts("word " * 10, *["word " * 21] * 9), TEXT)
+    assert not short.passed
+    assert short.numbers["outside_share"] == 0
+
+
+def test_lengths_are_compared_in_each_field_that_was_written():
+    steer = pl.DataFrame({"text": ["one two three"] * 40, "text2": ["one"] * 40})
+    rows = pl.DataFrame({"text": ["one two three"] * 4, "text2": ["one"] * 3 + ["one two"]})
+    found = lengths_like_gold(rows, steer, ("text", "text2"))
+    assert not found.passed
+    assert found.numbers["outside_share"] == 0.25
+    assert found.numbers["median_ratio_text2"] == 1
+    assert lengths_like_gold(rows, steer, TEXT).passed
+    assert lengths_like_gold(rows.head(0), steer, TEXT).passed
+
+
+def test_few_near_duplicates():
+    different = [" ".join(f"word{number}x{place}" for place in range(10)) for number in range(99)]
+    good = few_near_duplicates(texts(*different, f"{different[0]} more"), TEXT)
+    assert good.passed
+    assert good.numbers == {"near_duplicates": 1, "near_duplicates_share": 0.01}
+    bad = few_near_duplicates(texts(*different[:9], f"{different[0]} more"), TEXT)
+    assert not bad.passed
+    assert bad.detail == "1 of 10 rows nearly repeat an earlier one"
+    assert few_near_duplicates(texts().with_columns(text=pl.lit(None, pl.String)).head(0), TEXT).passed
+
+
+def test_labels_agreed():
+    good = labels_agreed(
+        verdicts(
+            ("synthetic", "positive", ["positive", "negative"], "negative"),
+            ("synthetic", "positive", [], "positive"),
+            ("synthetic", "positive", ["positive"], None),
+            ("synthetic", "negative", ["negative"], None),
+            ("synthetic", "negative", ["positive", "negative"], "negative"),
+            # Nobody was asked about this one, and gold is not the teacher's.
+            ("synthetic", "negative", [], None),
+            ("gold", "negative", ["positive"], "positive"),
+        )
+    )
+    assert good.passed
+    assert good.numbers == {
+        "opinions": 5,
+        "agreed_share": 0.8,
+        "agreed_share_negative": 0.5,
+        "agreed_share_positive": 1,
+    }
+    assert good.detail == "4 of 5 second opinions agree; least for negative, 50%"
+    bad = labels_agreed(verdicts(*[("synthetic", "positive", ["positive"], None)] * 3, ("synthetic", "x", ["y"], None)))
+    assert not bad.passed
+
+
+def test_labels_nobody_was_asked_about_are_no_warning():
+    for nobody in (verdicts(), verdicts(("gold", "positive", ["negative"], None))):
+        found = labels_agreed(nobody)
+        assert found.passed
+        assert found.detail == "nobody was asked for labels in this step"
+
+
+def test_no_shortcuts():
+    good = no_shortcuts(rules())
+    assert good.passed
+    assert good.numbers == {"shortcuts": 0}
+    bad = no_shortcuts(rules(0.2, 0.5, 0.3, 0.4))
+    assert not bad.passed
+    assert re.findall("w[0-9]", bad.detail) == ["w1", "w3", "w2"]
+    assert bad.detail.endswith("; and 1 more, see table shortcuts")
+    assert bad.numbers == pytest.approx({"shortcuts": 4, "strongest_excess": 0.5})
+    one = 'text begins with "w0": 30% of positive, 0% of the others (gold 10% and 0%)'
+    assert no_shortcuts(rules(0.2)).detail == one
+
+
+def test_splits_apart():
+    long = "a film about a quiet man who walks home through heavy rain and thinks of his mother"
+    gold = texts(long, "quite another text", "and one more", split=["steer", "select", "test"])
+    good = splits_apart(gold, TEXT)
+    assert good.passed
+    assert good.detail == "0 of 1 select rows and 0 of 1 test rows nearly repeat a steering row"
+    near = texts(f"{long} often", "quite another text again", split=["test", "test"])
+    bad = splits_apart(pl.concat([gold, near]), TEXT)
+    assert not bad.passed
+    assert not bad.blocking
+    # Near a selecting row is not near a steering row.
+    assert bad.numbers == {"select_near_steer": 0, "test_near_steer": 1}
+    assert bad.detail.startswith("0 of 1 select rows and 1 of 3 test rows nearly repeat a steering row; figures")
+
+
+def test_pairs_are_near_only_in_both_texts():
+    long = "a man walks home through heavy rain and thinks of nothing at all"
+    gold = pl.DataFrame({"text": [long, long], "text2": ["he is wet", "it is dry"], "split": ["steer", "test"]})
+    assert splits_apart(gold, ("text", "text2")).passed
+    assert not splits_apart(gold.with_columns(text2=pl.lit("he is wet")), ("text", "text2")).passed
+
+
+def test_beats_majority():
+    select = [("select", "positive", True)] * 3 + [("select", "negative", False)]
+    # Test gold decides nothing here, whatever it says.
+    good = beats_majority(predictions(*select, ("select", "negative", True), ("test", "negative", False)), "single")
+    assert good.passed
+    assert good.numbers == {"accuracy": 0.8, "majority_share": 0.6}
+    bad = beats_majority(predictions(*select, *[("test", "negative", True)] * 9), "single")
+    assert not bad.passed
+    assert bad.detail == "75.0% right on 4 rows of selecting gold; always positive gives 75.0%"
+
+
+def test_what_cannot_be_measured_of_a_student_is_no_warning():
+    for found in (
+        beats_majority(predictions(("test", "positive", False)), "single"),
+        beats_majority(predictions(), "qa"),
+    ):
+        assert found.passed
+        assert found.detail.startswith("not measured")
+        assert not found.numbers
+
+
+# -- Publishing ------------------------------------------------------------------------------------------------------
+
+
+def test_checks_are_noted_and_read_back():
+    checks = [Check("one", False, "why", blocking=False, numbers={"share": 0.25, "rows": 3}), Check("two", True, "")]
+    assert read_note(note(checks)) == checks
+
+
+def test_a_failed_set_names_what_blocked_it_and_nothing_else():
+    checks = [Check("first", True, "a"), Check("second", False, "b"), Check("third", False, "c", blocking=False)]
+    error = ChecksFailed("the set", checks)
+    assert str(error) == "the set was not made live. second: b"
+    assert error.checks == tuple(checks)
+
+
+@pytest.fixture
+def judged(small_task, tmp_path):
+    """Publishes the task's gold with a warning; gives how often it was looked for."""
+    warehouse, looked = Warehouse(tmp_path / "warehouse"), []
+    make_gold(small_task, Warehouse(tmp_path / "other"))
+    rows = Warehouse(tmp_path / "other").live("gold", {"task": "small"}).read()
+
+    def warn(found, _):
+        looked.append(found.height)
+        return [Check("costly", False, "a reason", blocking=False, numbers={"share": 0.5})]
+
+    def make(task=small_task, check=None, **how):
+        return publish(task, warehouse, GOLD, 0, lambda _: (rows, {}), check, warn=warn, **how)
+
+    make.looked = looked
+    return make
+
+
+def test_a_warning_keeps_nothing_from_becoming_live_and_is_logged(judged, caplog):
+    with caplog.at_level(logging.WARNING, logger="s3_assets"):
+        made = judged()
+    assert [check.name for check in made.checks] == ["costly"]
+    assert caplog.messages == ["gold of round 0: costly: a reason"]
+    assert json.loads(made.part.metadata()[WARNINGS])[0]["numbers"] == {"share": 0.5}
+
+
+def test_warnings_are_not_looked_for_again_when_the_part_is_reused(judged, caplog):
+    made, again = judged(), judged()
+    assert again.reused
+    assert list(again.checks) == list(made.checks)
+    assert len(judged.looked) == 1
+    assert len(caplog.messages) == 1
+    judged(force=True)
+    assert len(judged.looked) == 2
+
+
+def test_parts_without_noted_warnings_are_looked_at(small_task, judged, monkeypatch):
+    monkeypatch.setattr("s3_assets.loop.publish.WARNINGS", "something else")
+    judged()
+    monkeypatch.undo()
+    again = judged()
+    assert again.reused
+    assert [check.name for check in again.checks] == ["costly"]
+
+
+def test_a_blocked_set_tells_its_warnings_too(judged):
+    with pytest.raises(ChecksFailed, match=r"not made live\. blocks: no$") as failed:
+        judged(check=lambda *_: [Check("blocks", False, "no")])
+    assert [check.name for check in failed.value.checks] == ["blocks", "costly"]
+
+
+def test_what_was_true_when_a_part_was_made_stays_with_it(tmp_path):
+    """Six rows of one label, one of the other: live, with a warning, which a second time is the same."""
+    task, warehouse = own_rows_task(tmp_path), Warehouse(tmp_path / "warehouse")
+    make_gold(task, warehouse)
+    made, again = make_seed_set(task, warehouse, 0), make_seed_set(task, warehouse, 0)
+    warned = {check.name for check in made.checks if not check.passed}
+    assert "labels_balanced" in warned
+    assert again.reused
+    assert list(again.checks) == list(made.checks)
+
+
+# -- Dagster ---------------------------------------------------------------------------------------------------------
+
+
+def specs(task):
+    return {
+        (asset.key.path[-1], spec.name): spec
+        for asset in task_definitions(task, WarehouseResource()).assets
+        for spec in asset.check_specs
+    }
+
+
+def test_checks_have_the_partitions_of_their_asset_and_block_only_where_training_would_be_wrong(small_task):
+    declared = specs(small_task)
+    assert {asset for asset, _ in declared} == set(CHECKED)
+    for (asset, name), spec in declared.items():
+        assert spec.blocking == (name in BLOCKING)
+        assert spec.description == CHECK_DESCRIPTIONS[name]
+        keys = spec.partitions_def.get_partition_keys() if spec.partitions_def else None
+        assert keys == (None if asset == "gold" else ["round_00", "round_01", "round_02"])
+    assert {name for _, name in declared} == set(CHECK_DESCRIPTIONS)
+
+
+def test_loading_definitions_says_nothing_of_the_preview(home, tmp_path):
+    """As `dg dev` does it, in a process of its own where every warning is an error."""
+    write_task(tmp_path / "tasks")
+    code = "from s3_assets.definitions import defs; defs().resolve_all_job_defs(); print(len(defs().assets))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error::dagster.PreviewWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "preview" not in done.stderr.lower()
+
+
+def run(task, instance, partition, *assets, **how):
+    job = task_definitions(task, WarehouseResource()).resolve_implicit_global_asset_job_def()
+    keys = [dg.AssetKey(["small", name]) for name in assets]
+    return job.execute_in_process(instance=instance, asset_selection=keys, partition_key=partition, **how)
+
+
+def stored(instance, asset, name, partition):
+    """The newest evaluation of a check for one partition that the instance has."""
+    key = dg.AssetCheckKey(dg.AssetKey(["small", asset]), name)
+    storage = instance.event_log_storage
+    found = storage.get_latest_asset_check_execution_by_key([key], PartitionKeyFilter(key=partition))
+    return found[key].evaluation if key in found else None
+
+
+def statuses(instance, task, asset, name):
+    """Status of a check by partition, as the UI is given it."""
+    key = dg.AssetCheckKey(dg.AssetKey(["small", asset]), name)
+    (state,) = instance.event_log_storage.get_asset_check_state([(key, rounds(task))]).values()
+    return {
+        partition: status.value
+        for status, subset in state.subsets.items()
+        for partition in subset.subset_value.get_partition_keys()
+    }
+
+
+def test_every_round_has_its_own_status_of_every_check(small_task, instance):
+    run(small_task, instance, None, "gold")
+    for round_ in range(2):
+        result = run(small_task, instance, round_name(round_), *CHECKED[1:], "error_set")
+        assert {found.partition for found in result.get_asset_check_evaluations()} == {round_name(round_)}
+    for (asset, name), spec in specs(small_task).items():
+        if asset == "gold":
+            assert stored(instance, asset, name, None).partition is None
+            continue
+        found = statuses(instance, small_task, asset, name)
+        assert set(found) == {"round_00", "round_01"}
+        for partition, status in found.items():
+            evaluation = stored(instance, asset, name, partition)
+            assert evaluation.partition == partition
+            assert evaluation.passed == (status == "SUCCEEDED")
+            assert evaluation.blocking == spec.blocking
+            assert evaluation.metadata["detail"].value
+            wanted = dg.AssetCheckSeverity.ERROR if spec.blocking else dg.AssetCheckSeverity.WARN
+            assert evaluation.severity == wanted
+            # It is about what was materialized in the same run, not about what was there before.
+            (record,) = instance.fetch_materializations(
+                dg.AssetRecordsFilter(dg.AssetKey(["small", asset]), asset_partitions=[partition]), limit=1
+            ).records
+            assert evaluation.target_materialization_data.storage_id == record.storage_id
+        assert stored(instance, asset, name, "round_02") is None
+    judged = stored(instance, "seed_set", "most_rows_accepted", "round_00").metadata
+    assert judged["accepted"].value == 24
+    assert judged["accepted_share"].value == round(24 / (24 + judged["rejected"].value), 4)
+    later = stored(instance, "seed_set", "most_rows_accepted", "round_01").metadata
+    assert later["detail"].value == "no row came to the gates in this step"
+    student = stored(instance, "trained_model", "beats_majority", "round_01").metadata
+    assert 0 <= student["accuracy"].value <= 1
+
+
+def test_a_round_made_again_keeps_its_status(small_task, instance):
+    run(small_task, instance, None, "gold")
+    run(small_task, instance, "round_00", "seed_set")
+    before = stored(instance, "seed_set", "lengths_like_gold", "round_00")
+    result = run(small_task, instance, "round_00", "seed_set")
+    (event,) = result.get_asset_materialization_events()
+    assert event.materialization.metadata["reused"].value is True
+    again = stored(instance, "seed_set", "lengths_like_gold", "round_00")
+    assert again.metadata == before.metadata
+    assert again.target_materialization_data != before.target_materialization_data
+    assert set(statuses(instance, small_task, "seed_set", "lengths_like_gold")) == {"round_00"}
+
+
+def test_a_blocked_round_shows_what_blocked_it_and_what_warned(instance, tmp_path):
+    task = own_rows_task(tmp_path, positive=1, negative=0)
+    run(task, instance, None, "gold")
+    assert not run(task, instance, "round_00", "seed_set", raise_on_error=False).success
+    assert statuses(instance, task, "seed_set", "every_class_has_rows") == {"round_00": "FAILED"}
+    assert statuses(instance, task, "seed_set", "labels_balanced") == {"round_00": "FAILED"}
+    assert statuses(instance, task, "seed_set", "labels_known") == {"round_00": "SUCCEEDED"}
+    assert not stored(instance, "seed_set", "labels_balanced", "round_00").blocking
+
+
+def test_a_warning_lets_the_round_go_on(instance, small_task, tmp_path):
+    task = own_rows_task(tmp_path, student=small_task.spec.student.model_dump())
+    run(task, instance, None, "gold")
+    assert run(task, instance, "round_00", "seed_set", "trained_model").success
+    assert statuses(instance, task, "seed_set", "labels_balanced") == {"round_00": "FAILED"}
+    found = stored(instance, "seed_set", "labels_balanced", "round_00")
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert {name: entry.value for name, entry in found.metadata.items()} == {
+        "detail": "1 of 2 labels have less than a third of an even share, 4 rows: negative 1",
+        "smallest_share": 0.1429,
+        "largest_share": 0.8571,
+        "even_share": 0.5,
+        "labels_below": 1,
+    }
+
+
+def test_gold_checked_in_a_rounds_run_has_no_round(small_task, instance):
+    run(small_task, instance, "round_00", "gold", "seed_set")
+    assert stored(instance, "gold", "splits_apart", None).passed
+    assert stored(instance, "gold", "splits_apart", "round_00") is None
