@@ -87,9 +87,10 @@ def obliging(body: dict[str, Any], number: int) -> Reply:
         return 200, json.dumps({"rationales": [f"reason {place}" for place in range(asked["count"])]})
     source = asked.get("example", asked.get("given", {})).get("text", "nothing")
     label = asked.get("label", "question")
-    seen = "".join(source.split()[-1:])
+    # About as long as what was shown.
+    seen, count = "".join(source.split()[-1:]), 2 + len(source) // 10
     texts = [
-        f"{label} text {number}.{place} after {seen} " + " ".join(f"w{number}x{place}x{word}" for word in range(4))
+        f"{label} text {number}.{place} after {seen} " + " ".join(f"w{number}x{place}x{word}" for word in range(count))
         for place in range(asked.get("count", 0))
     ]
     schema = body["response_format"]["json_schema"]["schema"]["properties"]

@@ -133,5 +133,6 @@ def test_three_rounds_in_order_and_nothing_twice(server):
 
 
 def test_nothing_of_ours_warns_at_load(server):
-    lines = server.log.read_text().splitlines()
+    # What steps say of their rows is said in runs.
+    lines = [line for line in server.log.read_text().splitlines() if " - __ASSET_JOB - " not in line]
     assert not [line for line in lines if "warning" in line.lower()], lines

@@ -15,8 +15,8 @@ import pytest
 from s3_assets.store.catalog import ANCHOR, CatalogError, build_catalog, connect, ensure_catalog
 from s3_assets.store.columns import Column, Table
 from s3_assets.store.joined_views import joined_views
-from s3_assets.store.quality_views import quality_views
 from s3_assets.store.parts import Warehouse
+from s3_assets.store.quality_views import quality_views
 from s3_assets.store.tables import tables
 from s3_assets.store.views import duckdb_type, file_views
 from s3_assets_tests.test_parts import KEY, write_seeds

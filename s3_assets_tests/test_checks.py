@@ -87,28 +87,33 @@ def own_rows_task(place, positive=6, negative=1, **keys):
 
 def test_labels_must_be_declared_and_no_row_may_be_gold():
     gold = texts("A gold  text", split=["test"])
-    bad = check_rows(texts("a GOLD text", "other", label=["positive", "odd"]), gold, LABELS, TEXT)
+    bad = check_rows(texts("a GOLD text", "other", label=["positive", "odd"]), gold, LABELS, TEXT, TEXT)
     assert [(check.name, check.passed, check.blocking) for check in bad] == [
         ("labels_known", False, True),
         ("no_gold_text", False, True),
     ]
     assert "odd" in bad[0].detail
-    assert bad[1].detail == "1 rows are gold texts"
-    good = check_rows(texts("x", "y", label=LABELS), gold, LABELS, TEXT)
+    assert bad[1].detail == "0 rows are steering texts, 1 overlap selecting or test gold"
+    good = check_rows(texts("x", "y", label=LABELS), gold, LABELS, TEXT, TEXT)
+    words = [f"w{number}" for number in range(20)]
+    held_out = texts(" ".join(words), split=["select"])
+    near = check_rows(texts(" ".join(words[:14]), label=["positive"]), held_out, LABELS, TEXT, TEXT)
+    assert [check.passed for check in near] == [True, False]
+    assert near[1].detail == "0 rows are steering texts, 1 overlap selecting or test gold"
     assert all(check.passed for check in good)
 
 
 def test_every_class_must_have_rows():
     gold = texts("a gold text", split=["test"])
-    *_, bad = check_training_set(texts("x", label=["positive"]), gold, LABELS, TEXT)
+    *_, bad = check_training_set(texts("x", label=["positive"]), gold, LABELS, TEXT, TEXT)
     assert (bad.name, bad.passed, bad.detail) == ("every_class_has_rows", False, "labels without rows: ['negative']")
-    *_, good = check_training_set(texts("x", "y", label=LABELS), gold, LABELS, TEXT)
+    *_, good = check_training_set(texts("x", "y", label=LABELS), gold, LABELS, TEXT, TEXT)
     assert good.passed
 
 
 def test_what_blocks_is_what_these_two_find():
     gold = texts("a gold text", split=["test"])
-    made = check_training_set(texts("x", label=["positive"]), gold, LABELS, TEXT)
+    made = check_training_set(texts("x", label=["positive"]), gold, LABELS, TEXT, TEXT)
     assert {check.name for check in made if check.blocking} == BLOCKING
 
 

@@ -53,8 +53,8 @@ def numbered_rows(first, last, labels=LABELS):
     return pl.DataFrame(rows, schema=EMPTY.schema)
 
 
-def opinion(rows, steer=EMPTY, select=EMPTY, seen=None, labels=LABELS, seed=0):
-    return second_opinion(rows, seen, steer, select, labels, "minilm", LENGTH, seed)
+def opinion(rows, steer=EMPTY, select=None, seen=None, labels=LABELS, seed=0):
+    return second_opinion(rows, seen, steer, EMPTY if select is None else select, labels, "minilm", LENGTH, seed)
 
 
 def test_a_row_is_judged_by_members_that_were_not_trained_on_it(members):
@@ -101,13 +101,20 @@ def test_the_same_seed_gives_the_same_numbers_and_another_others(by_words):
     assert (first[0] != other[0]).any()
 
 
+def test_probabilities_are_as_sure_as_selecting_gold_shows_them_to_be_right(by_words):
+    rows, select = toy_rows(60, 1), toy_rows(30, 2)
+    wrong = select.with_columns(label=pl.col("label").shuffle(seed=0))
+    unknown, right, guessed = (opinion(rows, select=given)[0].max(axis=1).mean() for given in (None, select, wrong))
+    assert guessed < unknown < right
+
+
 def test_shapes_and_sums(by_words):
     of_rows, of_select = opinion(toy_rows(30, 1), toy_rows(10, 2), toy_rows(6, 3), labels=(*LABELS, "neither"))
     assert of_rows.shape == (30, 3)
     assert of_select.shape == (6, 3)
     assert of_rows.sum(axis=1) == pytest.approx(1)
     # A label that no row has.
-    assert (of_rows[:, 2] == 0).all()
+    assert of_rows[:, 2] == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +232,7 @@ def test_a_model_that_reads_and_writes_is_replaced(one_thread, tmp_path, tiny_st
 
 def test_weights_that_are_none_are_named(one_thread, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(WeightsError, match="empty.*cannot be loaded to embed texts"):
+    with pytest.raises(WeightsError, match=r"empty.*cannot be loaded to embed texts"):
         embed(["a film"], str(tmp_path / "empty"), LENGTH)
 
 

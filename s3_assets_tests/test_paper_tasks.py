@@ -13,8 +13,9 @@ from s3_assets.prompting.templates import render, template_file, wording
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.gold import gold_digest, gold_files, read_gold
 from s3_assets.tasks.load import TaskError, find_tasks, load_task
+from s3_assets.tasks.quality_spec import GatesSpec
 from s3_assets.tasks.teacher_spec import PriceSpec
-from s3_assets_tests.fakes import REPOSITORY, obliging, scripted_teacher
+from s3_assets_tests.fakes import LOOSE, REPOSITORY, obliging, scripted_teacher
 
 PAPER = REPOSITORY / "data" / "paper"
 TASKS = ("imdb", "qnli", "rte", "adqa")
@@ -209,7 +210,7 @@ def test_rte_without_its_three_lines_loads(tmp_path):
 
 
 def small(task, weights, url, **teacher):
-    """The task at sizes for a test: everything but sizes, teacher and student is as shipped."""
+    """The task at sizes for a test: everything but sizes, teacher, student and gates is as shipped."""
     spec = task.spec
     # Its budget limits money, so a teacher that is in no price table needs a price.
     asked = {"base_url": url, "name": "test", "model": "sim", "price": PriceSpec(input=0.5, output=1.5), **teacher}
@@ -218,6 +219,8 @@ def small(task, weights, url, **teacher):
         "student": spec.student.model_copy(update={"weights": str(weights), "epochs": 1, "max_length": 64}),
         "rows": spec.rows.model_copy(update={"seed": 12}),
         "rationales": spec.rationales.model_copy(update={"per_label": 6}),
+        # The rows of a scripted teacher look like nothing that gates learn from gold.
+        "gates": GatesSpec(**LOOSE),
         "experiment": spec.experiment.model_copy(update={"rounds": 1}),
     }
     return replace(task, spec=spec.model_copy(update=changed))

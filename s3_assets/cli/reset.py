@@ -7,6 +7,7 @@ import typer
 from s3_assets import settings
 from s3_assets.loop.fingerprints import EXTRAPOLATED_SET, ROUND_ASSETS, SEED_SET, loop_key
 from s3_assets.loop.state import Board
+from s3_assets.loop.writing import BESIDE_ROUND, BESIDE_STEP
 from s3_assets.tasks.load import get_task
 
 
@@ -20,8 +21,8 @@ def reset(
     found = []
     for round_ in (number for number in Board(declared, warehouse).rounds() if number >= from_round):
         keys = loop_key(declared, round_).columns()
-        places = [(name, keys) for name in (*ROUND_ASSETS, "predictions")]
-        places += [("rejected", {**keys, "asset": asset}) for asset in (SEED_SET, EXTRAPOLATED_SET)]
+        places = [(name, keys) for name in (*ROUND_ASSETS, *BESIDE_ROUND)]
+        places += [(name, {**keys, "asset": asset}) for name in BESIDE_STEP for asset in (SEED_SET, EXTRAPOLATED_SET)]
         found += [(name, where, part) for name, where in places if (part := warehouse.live(name, where)) is not None]
     if not found:
         typer.echo(f"nothing to reset: {task} has nothing live from round {from_round} on")

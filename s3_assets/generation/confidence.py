@@ -9,8 +9,9 @@ estimated along with the labels.
 
 from collections.abc import Sequence
 
-# A written label is right before anybody was asked. A constant: estimated from the rows of one call it would differ
-# between two waves of one step, and it only moves confidences, not their order, which the threshold goes by.
+# A label is right before anybody was asked: it takes evidence of 9 to 1 to doubt it. A constant, because estimated from
+# the rows of one call it would differ between two waves of one step. It moves confidences and not their order, which
+# the threshold goes by.
 RIGHT_BEFOREHAND = 0.9
 
 # Votes of one judge on one row are not independent: asked again it says so often what it said before, whatever the row
@@ -49,13 +50,15 @@ def posterior(label: str, votes: Sequence[str], labels: Sequence[str], right: fl
     return {candidate: share / total for candidate, share in shares.items()}
 
 
-def trust(probability: float, written: bool, own: float, choices: int) -> float:
-    """Probability of a label to which students, who do not know what a row was written for, give ``probability``.
+def after_students(own: float, theirs: float, choices: int) -> tuple[float, float]:
+    """Probability that the label a row was written for is right, and that the students' label is if it is another.
 
-    ``written`` says whether it is the label the row was written for, to which they give ``own``.
+    ``own`` and ``theirs`` are what the students, who do not know what it was written for, give the two, ``choices``
+    counts the labels there are.
     """
     other = (1 - RIGHT_BEFOREHAND) / (choices - 1)
-    return (RIGHT_BEFOREHAND if written else other) * probability / (RIGHT_BEFOREHAND * own + other * (1 - own))
+    total = RIGHT_BEFOREHAND * own + other * (1 - own)
+    return RIGHT_BEFOREHAND * own / total, other * theirs / total
 
 
 def choose_threshold(confidences: Sequence[float], keep: float, most: float = MOST_CHOSEN) -> float:

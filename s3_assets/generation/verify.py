@@ -1,25 +1,35 @@
 """Second opinions on labels: who is asked, what that says of a row, what becomes of it.
 
-Belongs here: label questions, the order of work for each ``verify.by``, verdicts. Does not belong here: probabilities
-and the threshold (``confidence.py``), the ensemble of students (``quality/ensemble.py``), other gates (``gates.py``).
+Belongs here: label questions, the order of work for each ``verify.by``. Does not belong here: probabilities and the
+threshold (``confidence.py``), how it is noted (``verdicts.py``), the ensemble of students (``quality/ensemble.py``).
 """
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from s3_assets.generation.answers import read_answer
-from s3_assets.generation.confidence import MOST_CHOSEN, accuracy, choose_threshold, posterior, trust
+from s3_assets.generation.confidence import MOST_CHOSEN, accuracy, after_students, choose_threshold, posterior
 from s3_assets.generation.filling import Verify, Written, refused_row, rejected_answer
+from s3_assets.generation.verdicts import (
+    DROPPED,
+    RELABELLED,
+    SYNTHETIC,
+    Judged,
+    in_words,
+    selecting_gold,
+    votes_known,
+)
 from s3_assets.prompting.contract import LABEL, label_schema, messages
 from s3_assets.store.identity import example_id
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.load import Task
+from s3_assets.teacher.answer import Answer
 from s3_assets.teacher.request import TeacherRequest
 from s3_assets.teacher.session import TeacherSession, teacher_session
 
@@ -29,47 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DOUBTED = "label_doubted"
-SYNTHETIC, GOLD = "synthetic", "gold"
-KEPT, DROPPED, RELABELLED = "kept", "dropped", "relabelled"
 
 # With ``by: both`` the teacher is asked about rows that the students trust less than this share of selecting gold.
 TRUSTED_SHARE = 0.8
-
-
-@dataclass
-class _Judged:
-    """One row and all that was said of it. ``cause`` is the gold row it comes from, or is."""
-
-    kind: str
-    row_id: str
-    row: Mapping[str, Any]
-    cause: str | None
-    votes: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-    opinion: "Opinion | None" = None
-    confidence: float | None = None
-    threshold: float | None = None
-    outcome: str = KEPT
-    new_label: str | None = None
-
-    @property
-    def label(self) -> str:
-        return str(self.row["label"])
-
-    def verdict(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "row_id": self.row_id,
-            "label": self.label,
-            "votes": list(self.votes),
-            "requests": list(self.requests),
-            "students_label": self.opinion.label if self.opinion is not None else None,
-            "students_probability": self.opinion.probability if self.opinion is not None else None,
-            "confidence": self.confidence,
-            "threshold": self.threshold,
-            "outcome": self.outcome,
-            "new_label": self.new_label,
-        }
 
 
 def verifier(
@@ -102,7 +74,14 @@ def verifier(
         from s3_assets.quality.ensemble import students_of
 
         students = students_of(task, of_gold, seen)
-    return _Verifier(task, judge, _selecting(of_gold), written, _reusable(task, of_gold, gold_verdicts), students)
+    return _Verifier(
+        task,
+        judge,
+        selecting_gold(of_gold),
+        written,
+        votes_known(gold_verdicts, selecting_gold(of_gold), task.spec.verify.questions),
+        students,
+    )
 
 
 @contextmanager
@@ -121,20 +100,6 @@ def judging(
             yield judge
 
 
-def verdict_numbers(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, int | float]:
-    """What verifying cost and did, for metadata: questions about gold and rows, rows judged, dropped, relabelled."""
-    rows = [verdict for verdict in verdicts if verdict["kind"] == SYNTHETIC]
-    questions = sum(len(verdict["requests"]) for verdict in rows)
-    counted: dict[str, int | float] = {
-        "rows_judged": len(rows),
-        "label_questions": questions,
-        "label_questions_about_gold": sum(len(verdict["requests"]) for verdict in verdicts) - questions,
-        "rows_doubted": sum(verdict["outcome"] == DROPPED for verdict in rows),
-        "rows_relabelled": sum(verdict["outcome"] == RELABELLED for verdict in rows),
-    }
-    return counted | ({"label_questions_per_row": questions / len(rows)} if rows else {})
-
-
 class _Verifier:
     """Verifies the rows of one step, call by call."""
 
@@ -142,7 +107,7 @@ class _Verifier:
         self,
         task: Task,
         judge: TeacherSession | None,
-        selecting: list[_Judged],
+        selecting: list[Judged],
         written: Written,
         known: Mapping[str, Mapping[str, Any]] | None,
         students: "Students | None",
@@ -158,7 +123,7 @@ class _Verifier:
     def __call__(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not rows:
             return []
-        judged = [_Judged(SYNTHETIC, row["example_id"], row, row["gold_id"]) for row in rows]
+        judged = [Judged(SYNTHETIC, row["example_id"], row, row["gold_id"]) for row in rows]
         if self._students is not None:
             of_rows, of_gold = self._students(self._earlier, rows)
             for one, opinion in zip(judged, of_rows, strict=True):
@@ -193,7 +158,7 @@ class _Verifier:
                 "task %s has no selecting gold: without a verify.threshold no label is doubted", self._task.name
             )
         if self._students is not None:
-            trusted = [self._trust(one.opinion, one.label) for one in gold if one.opinion is not None]
+            trusted = [self._by_students(one.opinion)[0] for one in gold if one.opinion is not None]
             if spec.by == "both":
                 self._level = choose_threshold(trusted, TRUSTED_SHARE, most=1.0)
             else:
@@ -217,26 +182,30 @@ class _Verifier:
         if self._known is None or self._students is not None:
             self._written.verdicts.extend(one.verdict() for one in gold)
 
-    def _is_asked(self, one: _Judged) -> bool:
+    def _is_asked(self, one: Judged) -> bool:
         """Whether the teacher is asked about a row, and its votes decide."""
         if self._spec.by != "both":
             return self._spec.by == "teacher"
-        return one.opinion is None or self._trust(one.opinion, one.label) < self._level
+        return one.opinion is None or self._by_students(one.opinion)[0] < self._level
 
-    def _ask(self, rows: Sequence[_Judged]) -> None:
+    def _ask(self, rows: Sequence[Judged]) -> None:
         """Votes on ``rows``: one each, then another on those without a vote for their own label, and so on."""
         for sample in range(self._spec.questions):
             open_ = [one for one in rows if one.label not in one.votes]
             if not open_ or self._judge is None:
                 return
-            answers = self._judge.ask((self._question(one, sample) for one in open_), read_answer)
-            for one, answer in zip(open_, answers, strict=True):
-                one.requests.append(answer.request_id)
-                self._written.rejected.extend(rejected_answer(answer, fault) for fault in answer.faults)
-                if answer.content is not None:
-                    one.votes.append(answer.content)
+            take = functools.partial(self._take, iter(open_))
+            self._judge.stream((self._question(one, sample) for one in open_), read_answer, take)
 
-    def _question(self, one: _Judged, sample: int) -> TeacherRequest:
+    def _take(self, turns: Iterator[Judged], answer: Answer) -> None:
+        """One answer, about the row whose turn it is. An unusable one is no vote."""
+        one = next(turns)
+        one.requests.append(answer.request_id)
+        self._written.rejected.extend(rejected_answer(answer, fault) for fault in answer.faults)
+        if answer.content is not None:
+            one.votes.append(answer.content)
+
+    def _question(self, one: Judged, sample: int) -> TeacherRequest:
         """Blind: without the row's label. Its sample counts only repeats, so that arms and seeds share answers."""
         facts = {"labels": self._labels, "example": {name: one.row[name] for name in self._task.spec.text_fields}}
         asked = {name: declared.means for name, declared in self._task.spec.labels.items()}
@@ -250,15 +219,13 @@ class _Verifier:
             gold_id=one.cause,
         )
 
-    def _posterior(self, one: _Judged) -> dict[str, float]:
+    def _posterior(self, one: Judged) -> dict[str, float]:
         return posterior(one.label, one.votes, self._labels, self._right)
 
-    def _trust(self, opinion: "Opinion", label: str, written: str | None = None) -> float:
-        """What students make of ``label``, its own or theirs, of a row written for ``written``."""
-        given = opinion.probability if written in (None, label) else opinion.of_label
-        return trust(given, written in (None, label), opinion.probability, len(self._labels))
+    def _by_students(self, opinion: "Opinion") -> tuple[float, float]:
+        return after_students(opinion.probability, opinion.of_label, len(self._labels))
 
-    def _decide(self, one: _Judged) -> None:
+    def _decide(self, one: Judged) -> None:
         """Confidence and outcome. Rows of which nobody said anything are kept, without a confidence."""
         other: tuple[str, float] | None = None
         if self._is_asked(one):
@@ -270,8 +237,8 @@ class _Verifier:
         else:
             one.threshold = self._level
             if one.opinion is not None:
-                one.confidence = self._trust(one.opinion, one.label)
-                other = one.opinion.label, self._trust(one.opinion, one.opinion.label, one.label)
+                one.confidence, trust = self._by_students(one.opinion)
+                other = one.opinion.label, trust
         if one.confidence is None or one.confidence >= one.threshold:
             return
         one.outcome = DROPPED
@@ -279,11 +246,11 @@ class _Verifier:
         if self._spec.doubted == "relabel" and other is not None and other[0] != one.label:
             label, trust = other
             if trust >= max(one.threshold, MOST_CHOSEN):
-                one.outcome, one.new_label, one.confidence = RELABELLED, label, trust
+                one.outcome, one.new_label, one.new_confidence = RELABELLED, label, trust
 
-    def _reason(self, one: _Judged) -> str:
+    def _reason(self, one: Judged) -> str:
         if self._is_asked(one):
-            said = f"asked blind, the teacher said {_in_words(one.votes)}"
+            said = f"asked blind, the teacher said {in_words(one.votes)}"
         elif one.opinion is not None:
             of_label, own = one.opinion.of_label, one.opinion.probability
             said = f"students give {one.opinion.label} {of_label:.2f} and {one.label} {own:.2f}"
@@ -292,40 +259,9 @@ class _Verifier:
         return f"{said}; confidence {one.confidence:.2f} is below {one.threshold:.2f}"
 
 
-def _in_words(votes: Sequence[str]) -> str:
-    if len(set(votes)) > 1 or len(votes) == 1:
-        return ", then ".join(votes)
-    return f"{votes[0]} twice" if len(votes) == 2 else f"{votes[0]} {len(votes)} times"
-
-
-def _as_kept(row: Mapping[str, Any], one: _Judged) -> dict[str, Any]:
-    kept = {**row, "confidence": one.confidence}
+def _as_kept(row: Mapping[str, Any], one: Judged) -> dict[str, Any]:
     if one.new_label is None:
-        return kept
+        return {**row, "confidence": one.confidence}
     # A finer label belongs to the label it is finer than.
-    new = {"label": one.new_label, "sublabel": None}
-    return {**kept, **new, "example_id": example_id(row["text"], row["text2"], one.new_label)}
-
-
-def _selecting(gold: pl.DataFrame) -> list[_Judged]:
-    rows = gold.filter(pl.col("split") == "select").select("gold_id", "text", "text2", "label")
-    return [_Judged(GOLD, row["gold_id"], row, row["gold_id"]) for row in rows.iter_rows(named=True)]
-
-
-def _reusable(task: Task, gold: pl.DataFrame, verdicts: pl.DataFrame | None) -> dict[str, dict[str, Any]] | None:
-    """Earlier verdicts on selecting gold by id; None unless they are about exactly its rows and labels.
-
-    Also None where not all of them were asked as often as the task says.
-    """
-    if verdicts is None:
-        return None
-    most = task.spec.verify.questions
-    known = {row["row_id"]: row for row in verdicts.filter(pl.col("kind") == GOLD).iter_rows(named=True)}
-    labels = {row.row_id: row.label for row in _selecting(gold)}
-    if labels != {row_id: row["label"] for row_id, row in known.items()}:
-        return None
-    asked = all(
-        len(row["requests"]) == most or (len(row["requests"]) in range(1, most) and row["label"] in row["votes"])
-        for row in known.values()
-    )
-    return known if asked else None
+    new = {"label": one.new_label, "sublabel": None, "confidence": one.new_confidence}
+    return {**row, **new, "example_id": example_id(row["text"], row["text2"], one.new_label)}

@@ -13,7 +13,8 @@ import polars as pl
 
 from s3_assets.generation.filling import Verify, Written, refused_row
 from s3_assets.generation.seed import read_seed_rows
-from s3_assets.generation.verify import judging, verdict_numbers, verifier
+from s3_assets.generation.verdicts import verdict_numbers
+from s3_assets.generation.verify import judging, verifier
 from s3_assets.loop.fingerprints import EXTRAPOLATED_SET, SEED_SET
 from s3_assets.loop.publish import Numbers
 from s3_assets.quality.candidate import Candidate

@@ -171,10 +171,12 @@ def _judge(
         for repeat in range(REPEATS):
             for fold in range(FOLDS):
                 _ask_member(pool, pool.folds[repeat], fold, summed, members)
-    with np.errstate(invalid="ignore"):
-        mean = summed / members[:, None]
-    shown = (roles == "shown") & (members > 0)
-    return np.split(_calibrated(mean, mean[shown], targets[shown]), np.cumsum(heights)[:-1])
+    asked = members > 0
+    shown = asked & (roles == "shown")
+    mean = summed / np.maximum(members, 1)[:, None]
+    found = np.full_like(mean, np.nan)
+    found[asked] = _calibrated(mean[asked], mean[shown], targets[shown])
+    return np.split(found, np.cumsum(heights)[:-1])
 
 
 def _calibrated(probabilities: Probabilities, shown: Probabilities, targets: NDArray[np.int64]) -> Probabilities:

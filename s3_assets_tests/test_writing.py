@@ -1,0 +1,159 @@
+"""Rows of the steps that ask: second opinions and remedies on their way into the tables, through two rounds."""
+
+import json
+
+import polars as pl
+import pytest
+
+from s3_assets.experiment.asked import asked
+from s3_assets.generation.filling import Written
+from s3_assets.loop.fingerprints import loop_key
+from s3_assets.loop.steps import make_extrapolated_set, make_gold, make_seed_set
+from s3_assets.loop.writing import against_shortcuts
+from s3_assets.store.identity import example_id
+from s3_assets.store.parts import Warehouse
+from s3_assets.tasks.gold import read_gold
+from s3_assets_tests.fakes import facts, obliging, scripted_teacher, write_task
+
+
+def forgetful(body, number):
+    """Takes the other label for rows whose number within their request is 1, and knows better when it is asked."""
+    if body["response_format"]["json_schema"]["name"] != "label":
+        return obliging(body, number)
+    text = facts(body)["example"]["text"]
+    if not text.startswith(("positive text", "negative text")):
+        label = GOLD[text]
+    else:
+        label = text.split()[0]
+        wrong = text.split()[2].endswith(".1")
+        label = {"positive": "negative", "negative": "positive"}[label] if wrong else label
+    return 200, json.dumps({"label": label})
+
+
+GOLD: dict[str, str] = {}
+
+
+@pytest.fixture
+def loop(tmp_path):
+    """A task whose rounds extrapolate random gold, so that nothing need be trained, and its teacher."""
+    with scripted_teacher(forgetful) as teacher:
+        task = write_task(
+            tmp_path / "tasks",
+            teacher={"base_url": teacher.url, "temperature": 0.5},
+            strategy="goldgen",
+            verify="teacher",
+            rows={"seed": 24, "per_call": 4, "per_round": 20},
+        )
+        warehouse = Warehouse(tmp_path / "warehouse")
+        GOLD.update(make_gold(task, warehouse).rows.select("text", "label").iter_rows())
+        yield task, warehouse, teacher
+
+
+def live(task, warehouse, name, round_, **keys):
+    return warehouse.live(name, {**loop_key(task, round_).columns(), **keys}).read()
+
+
+def test_doubted_rows_are_refused_and_all_votes_are_kept(loop):
+    task, warehouse, _ = loop
+    made = make_seed_set(task, warehouse, 0)
+    rows, rejected = made.rows, live(task, warehouse, "rejected", 0, asset="seed_set")
+    assert set(rejected["gate"]) == {"label_doubted"}
+    assert rows.height == 18
+    assert rejected.height == 6
+    assert rejected["reason"].str.starts_with("asked blind, the teacher said ").all()
+    assert (rows["confidence"] > rejected["value"].max()).all()
+    verdicts = live(task, warehouse, "verdicts", 0, asset="seed_set")
+    synthetic = verdicts.filter(pl.col("kind") == "synthetic")
+    assert set(synthetic["row_id"]) == {*rows["example_id"], *rejected["row_id"]}
+    assert synthetic.filter(pl.col("outcome") == "dropped")["votes"].list.len().to_list() == [2] * 6
+    select = read_gold(task).filter(pl.col("split") == "select")
+    assert set(verdicts.filter(pl.col("kind") == "gold")["row_id"]) == set(select["gold_id"])
+    assert made.numbers["label_questions"] == 24 + 6
+    assert made.numbers["rows_doubted"] == 6
+    agreed = {check.name: check for check in made.checks}["labels_agreed"]
+    assert not agreed.passed
+    assert agreed.numbers["agreed_share"] == pytest.approx(0.75)
+
+
+def test_selecting_gold_is_asked_about_once_and_counts_in_the_budget(loop):
+    task, warehouse, teacher = loop
+    seed = make_seed_set(task, warehouse, 0)
+    added = make_extrapolated_set(task, warehouse, 0)
+    select = read_gold(task).filter(pl.col("split") == "select")
+    later = live(task, warehouse, "verdicts", 0, asset="extrapolated_set")
+    assert set(later["kind"]) == {"synthetic"}
+    first = asked(warehouse, loop_key(task, 0), "seed_set", seed.part)
+    second = asked(warehouse, loop_key(task, 0), "extrapolated_set", added.part)
+    assert first.label_questions == select.height + 24 + 6
+    assert (second.rows_requested, second.label_questions) == (20, added.numbers["label_questions"])
+    # Test gold is asked about never.
+    test = set(read_gold(task).filter(pl.col("split") == "test")["text"])
+    questions = [facts(body) for body in teacher.bodies if "example" in facts(body)]
+    assert not test & {block["example"]["text"] for block in questions}
+    # Blind: the label stands nowhere in the question.
+    blind = [block for block in questions if set(block) == {"labels", "example"}]
+    assert len(blind) == first.label_questions + second.label_questions
+    assert all(set(block["example"]) == {"text"} for block in blind)
+
+
+def test_relabelled_rows_have_their_new_label_and_id(loop):
+    task, warehouse, _ = loop
+    task = write_task(
+        task.folder.parent,
+        teacher={"base_url": task.spec.teacher.base_url, "temperature": 0.5},
+        verify={"by": "teacher", "doubted": "relabel"},
+        rows={"seed": 24, "per_call": 4, "per_round": 20},
+    )
+    rows = make_seed_set(task, warehouse, 0).rows
+    assert rows.height == 24
+    verdicts = live(task, warehouse, "verdicts", 0, asset="seed_set").filter(pl.col("outcome") == "relabelled")
+    assert verdicts.height == 6
+    for verdict in verdicts.iter_rows(named=True):
+        assert verdict["new_label"] != verdict["label"]
+        assert verdict["row_id"] not in set(rows["example_id"])
+    for row in rows.iter_rows(named=True):
+        wrong = row["text"].split()[2].endswith(".1")
+        assert (row["label"] == row["text"].split()[0]) is not wrong
+        assert row["example_id"] == example_id(row["text"], None, row["label"])
+
+
+def test_nobody_is_asked_unless_the_task_says_so(tmp_path):
+    with scripted_teacher(forgetful) as teacher:
+        task = write_task(tmp_path / "tasks", teacher={"base_url": teacher.url})
+        warehouse = Warehouse(tmp_path / "warehouse")
+        make_gold(task, warehouse)
+        made = make_seed_set(task, warehouse, 0)
+        kinds = {body["response_format"]["json_schema"]["name"] for body in teacher.bodies}
+    assert kinds == {"rationales", "examples"}
+    assert made.rows["confidence"].is_null().all()
+    assert live(task, warehouse, "verdicts", 0, asset="seed_set").is_empty()
+
+
+def accepted(texts):
+    keys = ("text2", "sublabel", "answer", "answer_start", "gold_id", "request_id", "item", "repairs", "confidence")
+    return [
+        {**dict.fromkeys(keys), "text": text, "label": label, "example_id": example_id(text, None, label)}
+        for text, label in texts
+    ]
+
+
+def test_a_stripped_text_is_held_against_gold_once_more(tmp_path):
+    task = write_task(tmp_path, shortcuts="strip", gates={"repair": False})
+    gold = read_gold(task)
+    held_out = gold.filter(pl.col("split") == "test")["text"][0]
+    marked = [(f"+++ film number {number} has {number + 7} songs", "positive") for number in range(30)]
+    plain = [(f"film number {number} has {number + 90} songs", "negative") for number in range(30)]
+    written = Written(accepted=accepted([*marked, (f"+++ {held_out}", "positive"), *plain]))
+    against_shortcuts(task, written, gold)
+    assert not [row for row in written.accepted if row["text"].startswith("+")]
+    assert [row["gate"] for row in written.rejected] == ["held_out_gold"]
+    assert {row["repairs"] for row in written.accepted if row["label"] == "positive"} == {"shortcut"}
+
+
+def test_shortcuts_are_only_reported_by_default(tmp_path):
+    task = write_task(tmp_path)
+    rows = accepted([(f"+++ film number {number}", "positive") for number in range(30)])
+    written = Written(accepted=list(rows))
+    against_shortcuts(task, written, read_gold(task))
+    assert written.accepted == rows
+    assert written.rejected == []
