@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from s3_assets.experiment.asked import asked
+from s3_assets.generation.estimate import estimate_rounds
 from s3_assets.generation.filling import Written
 from s3_assets.loop.fingerprints import loop_key
 from s3_assets.loop.steps import make_extrapolated_set, make_gold, make_seed_set
@@ -13,6 +14,7 @@ from s3_assets.loop.writing import against_shortcuts
 from s3_assets.store.identity import example_id
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.gold import read_gold
+from s3_assets.teacher.budget import BudgetExhausted
 from s3_assets_tests.fakes import facts, obliging, scripted_teacher, write_task
 
 
@@ -127,6 +129,50 @@ def test_nobody_is_asked_unless_the_task_says_so(tmp_path):
     assert kinds == {"rationales", "examples"}
     assert made.rows["confidence"].is_null().all()
     assert live(task, warehouse, "verdicts", 0, asset="seed_set").is_empty()
+
+
+def test_another_judge_spends_from_the_same_budget(tmp_path):
+    with scripted_teacher(forgetful) as teacher, scripted_teacher(forgetful) as judge:
+        task = write_task(
+            tmp_path / "tasks",
+            teacher={"base_url": teacher.url},
+            verify={"by": "teacher", "teacher": {"base_url": judge.url, "name": "judge", "temperature": 0.5}},
+            budget={"calls": 60},
+        )
+        warehouse = Warehouse(tmp_path / "warehouse")
+        GOLD.update(make_gold(task, warehouse).rows.select("text", "label").iter_rows())
+        with pytest.raises(BudgetExhausted, match=r"60 teacher calls for the task"):
+            make_seed_set(task, warehouse, 0)
+        assert len(teacher.bodies) + len(judge.bodies) == 60
+        kinds = [{body["response_format"]["json_schema"]["name"] for body in one.bodies} for one in (teacher, judge)]
+        assert kinds == [{"rationales", "examples"}, {"label"}]
+        asked_before = len(judge.bodies)
+        # What was asked until then is not asked again.
+        task = write_task(
+            task.folder.parent,
+            **{**task.spec.model_dump(include={"verify"}), "budget": {"calls": 500}},
+            teacher={"base_url": teacher.url},
+        )
+        made = make_seed_set(task, warehouse, 0)
+        questions = made.numbers["label_questions"] + made.numbers["label_questions_about_gold"]
+    assert made.numbers["judge_teacher_requests_from_ledger"] == asked_before
+    assert len(judge.bodies) == questions
+
+
+@pytest.mark.parametrize("by", ["teacher", "both", "students"])
+def test_label_questions_are_estimated(tmp_path, by):
+    with scripted_teacher(forgetful) as teacher:
+        task = write_task(tmp_path / "tasks", teacher={"base_url": teacher.url}, verify=by, rows={"seed": 80})
+        warehouse = Warehouse(tmp_path / "warehouse")
+        select = make_gold(task, warehouse).rows.filter(pl.col("split") == "select").height
+        said = estimate_rounds(task, warehouse, 0, 1)
+        assert teacher.bodies == []
+    asked = {"teacher": 1.1 * 80, "both": 80 / 5, "students": 0}[by]
+    about_gold = 0 if by == "students" else 1.1 * select
+    requests = 2 + 80 / 5
+    assert said[0].cost.calls == pytest.approx(requests + about_gold + asked, rel=0.15)
+    # Selecting gold is asked about once.
+    assert said[1].cost.calls == pytest.approx(200 / 5 + asked * 200 / 80, rel=0.3)
 
 
 def accepted(texts):

@@ -6,7 +6,7 @@ not belong here: how answers are expected to turn out (``rates.py``), prices (``
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
@@ -17,9 +17,10 @@ from s3_assets.generation.contexts import read_contexts
 from s3_assets.generation.extrapolate import source_wanted, write_extrapolated_set
 from s3_assets.generation.filling import Verify, Written
 from s3_assets.generation.imagined import Cost, Imagined, Known, imagined_students, without_warnings
-from s3_assets.generation.rates import measured_rates
+from s3_assets.generation.rates import Rates, measured_rates
 from s3_assets.generation.seed import seed_size, write_seed_set
 from s3_assets.generation.sublabels import count_sublabels
+from s3_assets.generation.verdicts import GOLD
 from s3_assets.generation.verify import verifier
 from s3_assets.loop.fingerprints import ERROR_SET, EXTRAPOLATED_SET, SEED_SET, loop_key
 from s3_assets.loop.reviews import read_reviewed_gold
@@ -32,7 +33,7 @@ from s3_assets.tasks.quality_spec import GatesSpec
 from s3_assets.teacher.budget import limits_of
 from s3_assets.teacher.endpoint import base_url
 from s3_assets.teacher.ledger import CALLS, Ledger, Spent, scan, spent
-from s3_assets.teacher.money import price_of
+from s3_assets.teacher.money import Price, price_of
 from s3_assets.teacher.session import TeacherSession
 
 # Before any training: the share of steering gold taken to be wrong.
@@ -144,7 +145,7 @@ class _Forecast:
         self._gold = read_reviewed_gold(task, warehouse)[0]
         self._steer = self._gold.filter(pl.col("split") == "steer")
         self._rates = measured_rates(task, warehouse)
-        self._known = Known(task, ledger)
+        self._known, self._judge = Known(task, ledger), _Judge.of(task, ledger)
         self._lengths = _lengths(task, self._steer)
         self._price = price_of(task, base_url(task))
         # Imagined texts are not judged by their words: rates say how many rows are refused.
@@ -209,16 +210,56 @@ class _Forecast:
         for run in range(runs):
             session = Imagined(self._task, rates, self._known, self._lengths, random.Random(run))
             gates = open_gates(self._imaginary, self._gold)
-            # A step uses no more of a session than this one has.
+            judge = session if self._judge is None else self._judge.session(rates, self._lengths, random.Random(run))
+            # A step uses no more of a session than these have.
             asked, written = cast(TeacherSession, session), Written()
-            students = imagined_students(random.Random(run))
-            # The whole arm asks about selecting gold once, in its first step.
-            of_gold = self._gold if asset == SEED_SET else self._gold.filter(pl.col("split") == "steer")
+            verify = self._verify(cast(TeacherSession, judge), asset, random.Random(run), written)
             with without_warnings():
-                step(asked, gates, written, verifier(self._task, asked, of_gold, None, written, students=students))
+                step(asked, gates, written, verify)
             costs += session.cost(self._price)
             recalled = session.recalled
+            if self._judge is not None:
+                costs += judge.cost(self._judge.price)
+                recalled += judge.recalled
         return costs.shared(runs), recalled
+
+    def _verify(self, judge: TeacherSession, asset: str, rng: random.Random, written: Written) -> Verify | None:
+        """The label questions of a step. Students alone cost nothing."""
+        if self._task.spec.verify.by == "students":
+            return None
+        select = self._gold.filter(pl.col("split") == "select")
+        # An arm asks about selecting gold once, in its first step.
+        known = None if asset == SEED_SET else _agreed(select)
+        students = imagined_students(rng, select.height)
+        return verifier(self._task, judge, self._gold, None, written, known, students)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Another teacher who is asked for labels: the task with it, its answers in the ledger, its price."""
+
+    task: Task
+    known: Known
+    price: Price | None
+
+    @classmethod
+    def of(cls, task: Task, ledger: Ledger | None) -> "_Judge | None":
+        teacher = task.spec.verify.teacher
+        if teacher is None:
+            return None
+        asked = replace(task, spec=task.spec.model_copy(update={"teacher": teacher}))
+        return cls(asked, Known(asked, ledger), price_of(asked, base_url(asked)))
+
+    def session(self, rates: Mapping[str, Rates], lengths: Mapping[str | None, float], rng: random.Random) -> Imagined:
+        return Imagined(self.task, rates, self.known, lengths, rng)
+
+
+def _agreed(select: pl.DataFrame) -> pl.DataFrame:
+    """Verdicts on selecting gold as if the judge had said its labels at once."""
+    votes = pl.concat_list("label")
+    return select.select(
+        pl.lit(GOLD).alias("kind"), pl.col("gold_id").alias("row_id"), "label", votes=votes, requests=votes
+    )
 
 
 def _lengths(task: Task, steer: pl.DataFrame) -> dict[str | None, float]:

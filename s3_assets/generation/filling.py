@@ -46,12 +46,16 @@ Verify = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 @dataclass
 class Written:
-    """Rows as dictionaries without the leading round columns. ``shortfall`` counts wanted rows not reached, by slot."""
+    """Rows as dictionaries without the leading round columns. ``shortfall`` counts wanted rows not reached, by slot.
+
+    ``judge`` counts what another teacher was asked for labels.
+    """
 
     accepted: list[dict[str, Any]] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     shortfall: dict[str, int] = field(default_factory=dict)
+    judge: dict[str, int | float] = field(default_factory=dict)
 
 
 def fill(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from s3_assets.generation import filling
+from s3_assets.generation import filling, verify
 from s3_assets.generation.rates import Rates, message_characters
 from s3_assets.prompting.contract import LABEL, RATIONALES, written_fields
 from s3_assets.tasks.load import Task
@@ -26,13 +26,14 @@ from s3_assets.teacher.request import TeacherRequest, request_id, teacher_id
 from s3_assets.teacher.session import LOOKED_UP_AT_ONCE
 
 if TYPE_CHECKING:
-    from s3_assets.quality.ensemble import Students
+    from s3_assets.quality.ensemble import Opinion, Students
 
 
 # Share of rows whose label a teacher asked blind names at once, beside those it hits by chance, as measured so far.
 AGREEING = 0.85
 
-FINENESS = 100
+# Of so many rows students doubt one, where the teacher is asked about those.
+DOUBTING = 5
 
 
 @dataclass(frozen=True)
@@ -176,13 +177,16 @@ class Imagined:
         return row | {ANSWER: request.keeps["text"].split()[0]} if ANSWER in row else row
 
 
-def imagined_students(rng: random.Random) -> "Students":
-    """Students who trust every row to another degree, so that the share of rows they doubt is what thresholds say."""
+def imagined_students(rng: random.Random, selecting: int) -> "Students":
+    """Students who doubt one row in ``DOUBTING``, of the ``selecting`` rows of selecting gold as of others."""
     from s3_assets.quality.ensemble import Opinion  # numpy, 0.2 s
 
-    def ask(_: Any, rows: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        said = [Opinion(rng.random(), "", 0.0) for _ in rows]
-        return said, [Opinion(place / FINENESS, "", 0.0) for place in range(FINENESS)]
+    def opinion(label: str, doubted: bool) -> "Opinion":
+        return Opinion(0.3, label, 0.7) if doubted else Opinion(0.9, label, 0.9)
+
+    def ask(_: Any, rows: Sequence[Mapping[str, Any]]) -> "tuple[list[Opinion | None], list[Opinion | None]]":
+        of_gold = [opinion("", place < selecting // DOUBTING) for place in range(selecting)]
+        return [opinion(row["label"], rng.random() * DOUBTING < 1) for row in rows], [*of_gold]
 
     return ask
 
@@ -194,8 +198,11 @@ def without_warnings() -> Iterator[None]:
     def quiet(record: logging.LogRecord) -> bool:
         return record.levelno > logging.WARNING
 
-    filling.log.addFilter(quiet)
+    loud = (filling.log, verify.log)
+    for log in loud:
+        log.addFilter(quiet)
     try:
         yield
     finally:
-        filling.log.removeFilter(quiet)
+        for log in loud:
+            log.removeFilter(quiet)

@@ -96,7 +96,7 @@ def judging(
         yield session
     else:
         other = dataclasses.replace(task, spec=task.spec.model_copy(update={"teacher": spec.teacher}))
-        with teacher_session(other, warehouse, key, asset, run_id) as judge:
+        with teacher_session(other, warehouse, key, asset, run_id, beside=session) as judge:
             yield judge
 
 

@@ -59,6 +59,8 @@ def second_opinions(
     """What verifies the labels of a step's rows; None where the task wants nobody's second opinion."""
     with judging(task, warehouse, key, asset, run_id, session) as judge:
         yield verifier(task, judge, gold, seen, written, _verdicts_on_gold(warehouse, key, asset))
+        if judge is not None and judge is not session:
+            written.judge = {f"judge_{name}": value for name, value in judge.tally.numbers().items()}
 
 
 def own_rows(task: Task, gates: Gates, written: Written) -> None:
@@ -117,7 +119,8 @@ def counts(rows: pl.DataFrame, written: Written) -> Numbers:
     shortfall = sum(written.shortfall.values())
     repaired = rows["repairs"].count()
     found: Numbers = {"rows": rows.height, "rejected_rows": len(written.rejected), "shortfall": shortfall}
-    return found | {"repaired_rows": repaired} | (verdict_numbers(written.verdicts) if written.verdicts else {})
+    verified = verdict_numbers(written.verdicts) if written.verdicts else {}
+    return found | {"repaired_rows": repaired} | verified | written.judge
 
 
 def _verdicts_on_gold(warehouse: Warehouse, key: RoundKey, asset: str) -> pl.DataFrame | None:

@@ -67,6 +67,14 @@ class Budget:
         if short is not None:
             raise BudgetExhausted(self._explain(short, amounts))
 
+    def share(self, other: "Budget") -> None:
+        """Count what is spent here together with ``other``, which was opened for the same step.
+
+        The two must not be asked at once: one does not wait for what the other has under way.
+        """
+        same = {limit.key: limit for limit in other._limits}
+        self._limits = [same.get(limit.key, limit) for limit in self._limits]
+
     def book(self, amounts: Amounts) -> None:
         """Set ``amounts`` aside without asking."""
         for limit in self._limits:

@@ -47,6 +47,10 @@ class TeacherSession:
         self._stop: BaseException | None = None
         self.tally: Tally = asker.tally
 
+    def share_budget(self, other: Asker) -> None:
+        """Let another teacher's asker spend from this session's budget."""
+        other.budget.share(self._asker.budget)
+
     def ask(self, requests: Iterable[TeacherRequest], read: Read) -> list[Answer]:
         """Answers in the order of ``requests``; see ``stream``."""
         answers: list[Answer] = []
@@ -208,14 +212,22 @@ async def _end(asker: Asker) -> None:
 
 @contextmanager
 def teacher_session(
-    task: Task, warehouse: Warehouse, key: RoundKey, asset: str, run_id: str | None = None
+    task: Task,
+    warehouse: Warehouse,
+    key: RoundKey,
+    asset: str,
+    run_id: str | None = None,
+    beside: TeacherSession | None = None,
 ) -> Iterator[TeacherSession]:
     """A session for one step; starts the embedded teacher if the task asks for it.
 
-    ``run_id`` names what ``budget.per_run`` is counted by.
+    ``run_id`` names what ``budget.per_run`` is counted by. ``beside`` is another session of the step, with another
+    teacher, that is not asked at the same time: both spend from one budget.
     """
     with Ledger(warehouse) as ledger, endpoint(task) as url, asyncio.Runner() as runner:
         asker = Asker(task, warehouse, key, asset, run_id, ledger, url)
+        if beside is not None:
+            beside.share_budget(asker)
         try:
             yield TeacherSession(task, ledger, asker, runner)
         finally:
