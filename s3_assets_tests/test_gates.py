@@ -236,6 +236,19 @@ def test_a_kept_context_is_left_alone_and_rows_of_other_contexts_do_not_repeat_e
     assert gate_of(gates.judge({"text": second, "text2": claim}, "entailment")) is None
 
 
+def test_two_texts_that_are_both_written_are_compared_together(tmp_path):
+    task = write_task(tmp_path, pair_gold(), **PAIR, gates={"length": None}, pair={"writes": "both"})
+    gates = open_gates(task, read_gold(task))
+    one, other = "Two boys carry a red boat to the sea.", "Two boys carry a heavy boat on the beach."
+    assert gate_of(gates.judge({"text": one, "text2": other}, "entailment")) is None
+    assert gate_of(gates.judge({"text": other, "text2": one}, "entailment")) == "near_duplicate"
+    # Turned round it is no contrast, whatever its label; with a word changed in place it is one.
+    assert gate_of(gates.judge({"text": other, "text2": one}, "not_entailment")) == "near_duplicate"
+    changed = {"text": one, "text2": other.replace("heavy", "light")}
+    assert gate_of(gates.judge(changed, "entailment")) == "near_duplicate"
+    assert gate_of(gates.judge(changed, "not_entailment")) is None
+
+
 def test_contexts_that_overlap_held_out_gold():
     gold = pl.DataFrame({"split": ["steer", "test"], "text": [SENTENCES[1], SENTENCES[0]]})
     held_out = HeldOutTexts(gold)

@@ -53,11 +53,15 @@ class Candidate:
 
     @cached_property
     def own_sketch(self) -> Sketch:
-        """What the teacher wrote, to be compared with rows that were given the same."""
-        if len(self.written) == len(self.texts):
+        """What the teacher wrote, to be compared with rows that were given the same.
+
+        Two texts that it wrote both are compared together: a pair turned round says little new.
+        """
+        given = [normalise(text) for name, text in self.texts.items() if name not in self.written]
+        if not given and len(self.written) == 1:
             return self.sketch
-        given = "\0".join(normalise(text) for name, text in self.texts.items() if name not in self.written)
-        return Sketch.of([self.words[name] for name in self.written], given)
+        own = [self.words[name] for name in self.written]
+        return Sketch.of(own, "\0".join(given), together=len(own) > 1)
 
 
 class Gate(Protocol):

@@ -93,28 +93,30 @@ class GoldOverlap:
             return Refusal(HELD_OUT, f"shares {GRAM} words in a row with selecting or test gold")
         near = next(self._held_out.find(row.sketch), None)
         if near is not None:
-            return Refusal(HELD_OUT, f"nearly the same as a row of selecting or test gold ({near[1]:.2f})", near[1])
+            reason = f"nearly the same as a row of selecting or test gold ({near.overlap:.2f})"
+            return Refusal(HELD_OUT, reason, near.overlap)
         return None if self._steer is None else self._steer.refuse(row)
 
 
 class NearDuplicates:
-    """Rows that repeat an earlier row: the same text, or with ``at_least`` nearly the same words under the same label.
+    """Rows that repeat an earlier row: the same text, or with ``at_least`` nearly the same words.
 
-    Nearly the same text under another label is a contrast, which teaches what the label hangs on.
+    A row each text of which is nearly that of a row with another label is a contrast, which teaches what the label
+    hangs on, and is let through.
     """
 
     def __init__(self, at_least: float | None) -> None:
         self._seen: set[tuple[str, ...]] = set()
-        self._near = None if at_least is None else NearIndex(at_least)
+        self._at_least, self._near = at_least or 1.0, None if at_least is None else NearIndex(at_least)
 
     def refuse(self, row: Candidate) -> Refusal | None:
         """Refused when an accepted row is the same or nearly so."""
         if row.key in self._seen:
             return Refusal(DUPLICATE, "the same text is in the set already")
-        near = None if self._near is None else next(self._near.find(row.own_sketch, row.label), None)
-        if near is None:
-            return None
-        return Refusal(NEAR_DUPLICATE, f"nearly the same as an earlier row ({near[1]:.2f})", near[1])
+        for near in self._near.find(row.own_sketch) if self._near is not None else ():
+            if near.label == row.label or near.least < self._at_least:
+                return Refusal(NEAR_DUPLICATE, f"nearly the same as an earlier row ({near.overlap:.2f})", near.overlap)
+        return None
 
     def remember(self, row: Candidate) -> None:
         """Take an accepted row into account."""
@@ -134,7 +136,9 @@ class _Steering:
 
     def refuse(self, row: Candidate) -> Refusal | None:
         near = next(self._near.find(row.own_sketch, row.label), None)
-        return None if near is None else Refusal(ECHO, f"nearly the same as a steering row ({near[1]:.2f})", near[1])
+        if near is None:
+            return None
+        return Refusal(ECHO, f"nearly the same as a steering row ({near.overlap:.2f})", near.overlap)
 
 
 def gold_texts(gold: pl.DataFrame, fields: tuple[str, ...]) -> dict[tuple[str, ...], str]:
