@@ -41,7 +41,8 @@ PACKS = ("sentiment_mr", "topic_clinc10", "nli_sick")
 ROUNDS = 2
 REFUSAL = "as an ai language model"
 NEAR = 0.8
-REPEATS = {"duplicate", "near_duplicate"}
+# Rows that repeat another row, or gold, are no loss whatever their label.
+REPEATS = {"duplicate", "near_duplicate", "held_out_gold", "echo", "gold_copy"}
 
 
 @dataclass
@@ -58,6 +59,7 @@ class Result:
     leaked: int = 0
     copies: int = 0
     wrong: tuple[float, float] = (0.0, 0.0)
+    near_gold: int = 0
     lost: float = 0.0
     lost_by: Counter[str] = field(default_factory=Counter)
     questions: float = 0.0
@@ -121,6 +123,7 @@ def measure(task: Task, warehouse: Warehouse, pack: Path, seconds: float) -> Res
         leaked=sum(any(grams.any_of(words(row[name])) for name in fields) for row in kept.to_dicts()),
         copies=sum(tuple(normalise(row[name]) for name in fields) in golden for row in kept.to_dicts()),
         wrong=(wrong_share(before, truth, fields), wrong_share(kept.to_dicts(), truth, fields)),
+        near_gold=sum(row.get("gate") in {"held_out_gold", "echo"} for row in came),
         lost=len([row for row in good if row.get("gate")]) / len(good),
         lost_by=lost,
         questions=asked / max(1, rows.height),
@@ -193,8 +196,8 @@ def main() -> None:
     asked = parser.parse_args()
     console = Console(width=150)
     shown = Table(
-        "pack", "verify", "seed", "rows came", "kept", "refusals", "quoted", "dupl.", "near %", "near, all words %",
-        "leaked", "copies", "wrong labels %", "good lost %", "questions/row", "s",
+        "pack", "verify", "seed", "came", "kept", "refusals", "quoted", "dupl.", "near %", "all words %",
+        "overlap gold", "leaked", "wrong labels %", "good lost %", "quest./row", "s",
         box=box.SIMPLE_HEAD, title="simulated teacher at its default misbehaviour",
     )  # fmt: skip
     for pack in asked.pack:
@@ -204,7 +207,7 @@ def main() -> None:
                 shown.add_row(
                     pack, verify, str(seed), str(got.came), str(got.kept), f"{got.refusals[0]} > {got.refusals[1]}",
                     f"{got.quoted[0]} > {got.quoted[1]}", str(got.exact), f"{100 * got.near:.1f}",
-                    f"{100 * got.near_all_words:.1f}", str(got.leaked), str(got.copies),
+                    f"{100 * got.near_all_words:.1f}", str(got.near_gold), str(got.leaked + got.copies),
                     f"{100 * got.wrong[0]:.1f} > {100 * got.wrong[1]:.1f}", f"{100 * got.lost:.1f}",
                     f"{got.questions:.2f}", f"{got.seconds:.0f}",
                 )  # fmt: skip

@@ -7,15 +7,17 @@ import pytest
 
 from s3_assets.experiment.asked import asked
 from s3_assets.generation.estimate import estimate_rounds
-from s3_assets.generation.filling import Written
-from s3_assets.loop.fingerprints import loop_key
+from s3_assets.generation.filling import Written, _judged_again
+from s3_assets.loop.fingerprints import input_fingerprint, loop_key
+from s3_assets.loop.state import Board
 from s3_assets.loop.steps import make_extrapolated_set, make_gold, make_seed_set
 from s3_assets.loop.writing import against_shortcuts
+from s3_assets.quality.gates import open_gates
 from s3_assets.store.identity import example_id
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.gold import read_gold
 from s3_assets.teacher.budget import BudgetExhausted
-from s3_assets_tests.fakes import facts, obliging, scripted_teacher, write_task
+from s3_assets_tests.fakes import LOOSE, facts, obliging, scripted_teacher, write_task
 
 
 def forgetful(body, number):
@@ -203,3 +205,85 @@ def test_shortcuts_are_only_reported_by_default(tmp_path):
     against_shortcuts(task, written, read_gold(task))
     assert written.accepted == rows
     assert written.rejected == []
+
+
+def test_another_judge_is_asked_anew_and_its_pace_makes_nothing_stale(loop, tmp_path):
+    task, warehouse, _ = loop
+    make_seed_set(task, warehouse, 0)
+    make_extrapolated_set(task, warehouse, 0)
+    declared = {"rows": {"seed": 24, "per_call": 4, "per_round": 20}, "strategy": "goldgen"}
+    with scripted_teacher(forgetful) as judge:
+
+        def with_judge(**keys):
+            other = {"base_url": judge.url, "name": "judge", "temperature": 0.5, **keys}
+            return write_task(
+                task.folder.parent,
+                teacher={"base_url": task.spec.teacher.base_url, "temperature": 0.5},
+                verify={"by": "teacher", "teacher": other},
+                **declared,
+            )
+
+        made = make_seed_set(with_judge(), warehouse, 0)
+        assert not made.reused
+        # Nothing that the first one said of selecting gold is taken for the second one's.
+        assert len(judge.bodies) == made.numbers["label_questions"] + made.numbers["label_questions_about_gold"]
+        assert make_seed_set(with_judge(concurrency=3, retries=1), warehouse, 0).reused
+        assert not make_seed_set(with_judge(model="other"), warehouse, 0).reused
+
+
+@pytest.mark.parametrize("change", [{"gates": {"length": 2.0}}, {"shortcuts": "strip"}, {"verify": "nobody"}])
+def test_what_decides_about_rows_is_part_of_what_they_are_made_from(loop, change):
+    task, warehouse, _ = loop
+    make_seed_set(task, warehouse, 0)
+    declared = {
+        "teacher": {"base_url": task.spec.teacher.base_url, "temperature": 0.5},
+        "strategy": "goldgen",
+        "verify": "teacher",
+        "rows": {"seed": 24, "per_call": 4, "per_round": 20},
+    }
+    assert Board(write_task(task.folder.parent, **declared), warehouse).is_live("seed_set", 0)
+    assert not Board(write_task(task.folder.parent, **{**declared, **change}), warehouse).is_live("seed_set", 0)
+
+
+def test_own_rows_do_not_hang_on_second_opinions(tmp_path):
+    rows = pl.DataFrame({"text": ["one", "two"], "label": ["positive", "negative"]})
+    rows.write_parquet(tmp_path / "seed.parquet")
+    own = {"seed_rows": str(tmp_path / "seed.parquet"), "gates": LOOSE}
+    task, warehouse = write_task(tmp_path / "tasks", **own), Warehouse(tmp_path / "warehouse")
+    make_gold(task, warehouse)
+    make_seed_set(task, warehouse, 0)
+    assert Board(write_task(tmp_path / "tasks", **own, verify="teacher"), warehouse).is_live("seed_set", 0)
+    repaired = {**own, "gates": {**LOOSE, "repair": True}}
+    assert not Board(write_task(tmp_path / "tasks", **repaired), warehouse).is_live("seed_set", 0)
+
+
+def test_the_student_counts_where_students_judge(tmp_path):
+    def fingerprint(by, **student):
+        task = write_task(tmp_path / "tasks", verify=by, student=student)
+        return input_fingerprint(task, "seed_set", 0, {})
+
+    assert fingerprint("teacher", max_length=64) == fingerprint("teacher", max_length=32)
+    assert fingerprint("students", max_length=64) != fingerprint("students", max_length=32)
+
+
+def test_a_row_taken_back_leaves_its_place(tmp_path):
+    """A text dropped for its label may come again under the right one; relabelled rows pass the gates once more."""
+    task = write_task(tmp_path)
+    gold = read_gold(task)
+    gates = open_gates(task, gold)
+    steer = gold.filter(pl.col("split") == "steer", pl.col("text").str.split(" ").list.len() >= 12).row(0, named=True)
+    other = next(label for label in task.spec.labels if label != steer["label"])
+    texts = [
+        (f"{steer['text']} Indeed.", other),
+        ("The plumber sang louder than the whole choir, and it worked.", other),
+    ]
+    rows = [{**row, "request_id": "r", "item": place} for place, row in enumerate(accepted(texts))]
+    for row in rows:
+        assert gates.judge(row, row["label"]).refusal is None
+    written = Written()
+    # The first gets gold's label, under which it is an echo; the second is dropped.
+    kept = [{**rows[0], "label": steer["label"]}]
+    assert _judged_again(rows, kept, gates, written) == []
+    assert [row["gate"] for row in written.rejected] == ["echo"]
+    assert gates.judge(rows[1], steer["label"]).refusal is None
+    assert gates.judge(rows[1], steer["label"]).refusal.gate == "duplicate"

@@ -13,7 +13,7 @@ from typing import cast
 
 import polars as pl
 
-from s3_assets.generation.contexts import read_contexts
+from s3_assets.generation.contexts import read_contexts, writable
 from s3_assets.generation.extrapolate import source_wanted, write_extrapolated_set
 from s3_assets.generation.filling import Verify, Written
 from s3_assets.generation.imagined import Cost, Imagined, Known, imagined_students, without_warnings
@@ -168,9 +168,11 @@ class _Forecast:
                 sublabels = count_sublabels(self._task, session, self._steer, written)
                 write_seed_set(self._task, session, contexts, gates, written, sublabels, verify)
 
-            cost, known = self._imagine(asset, math.ceil(seed_size(self._task) / self._task.spec.rows.per_call), seed)
+            requests = math.ceil(seed_size(self._task) / self._task.spec.rows.per_call)
+            cost, known = self._imagine(asset, 0, requests, seed)
             return RoundEstimate(round_, cost, FIRST, known)
         sources, ground = self._sources(asked_in)
+        sources = writable(self._task, sources, self._gold)
         cost, known = self._imagine_sources(sources, asked_in)
         return RoundEstimate(round_, cost, ground, known)
 
@@ -199,9 +201,9 @@ class _Forecast:
             write_extrapolated_set(task, session, sources, round_, gates, written, verify)
 
         rows = sum(source_wanted(task, sources, round_).values())
-        return self._imagine(EXTRAPOLATED_SET, math.ceil(rows / task.spec.rows.per_call), extrapolate)
+        return self._imagine(EXTRAPOLATED_SET, round_, math.ceil(rows / task.spec.rows.per_call), extrapolate)
 
-    def _imagine(self, asset: str, requests: int, step: _Step) -> tuple[Cost, int]:
+    def _imagine(self, asset: str, asked_in: int, requests: int, step: _Step) -> tuple[Cost, int]:
         """Mean cost of a step with about so many requests at first, and how many the ledger answers."""
         rates = {kind: found for (name, kind), found in self._rates.items() if name == asset}
         uncertain = any(found.accepted_share < 1 or found.repeated for found in rates.values())
@@ -213,7 +215,7 @@ class _Forecast:
             judge = session if self._judge is None else self._judge.session(rates, self._lengths, random.Random(run))
             # A step uses no more of a session than these have.
             asked, written = cast(TeacherSession, session), Written()
-            verify = self._verify(cast(TeacherSession, judge), asset, random.Random(run), written)
+            verify = self._verify(cast(TeacherSession, judge), asset, asked_in, random.Random(run), written)
             with without_warnings():
                 step(asked, gates, written, verify)
             costs += session.cost(self._price)
@@ -223,13 +225,16 @@ class _Forecast:
                 recalled += judge.recalled
         return costs.shared(runs), recalled
 
-    def _verify(self, judge: TeacherSession, asset: str, rng: random.Random, written: Written) -> Verify | None:
+    def _verify(
+        self, judge: TeacherSession, asset: str, asked_in: int, rng: random.Random, written: Written
+    ) -> Verify | None:
         """The label questions of a step. Students alone cost nothing."""
         if self._task.spec.verify.by == "students":
             return None
         select = self._gold.filter(pl.col("split") == "select")
         # An arm asks about selecting gold once, in its first step.
-        known = None if asset == SEED_SET else _agreed(select)
+        first = EXTRAPOLATED_SET if self._task.spec.seed_rows is not None else SEED_SET
+        known = None if (asset, asked_in) == (first, 0) else _agreed(select)
         students = imagined_students(rng, select.height)
         return verifier(self._task, judge, self._gold, None, written, known, students)
 

@@ -8,7 +8,7 @@ opinions on labels (``verify.py``).
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,9 +86,10 @@ def fill(
         asked[slot] += answer.request.rows_requested
         written.rejected.extend(rejected_answer(answer, fault) for fault in answer.faults)
         for place, item in enumerate(answer.content or ()):
-            judged = gates.judge(_completed(item, answer.request), answer.request.label)
+            full = have[slot] >= wanted[slot]
+            judged = gates.judge(_completed(item, answer.request), answer.request.label, remember=not full)
             refusal = judged.refusal
-            if refusal is None and have[slot] >= wanted[slot]:
+            if refusal is None and full:
                 refusal = Refusal(SURPLUS, "accepted, but more than was wanted")
             if refusal is not None:
                 written.rejected.append(_refused(answer, place, judged.item, refusal))
@@ -104,7 +105,7 @@ def fill(
             break
         session.stream(plan(asking, wave), read_answer, take)
         rows = [row for _, row in fresh.values()]
-        kept = rows if verify is None else verify(rows)
+        kept = rows if verify is None else _judged_again(rows, verify(rows), gates, written)
         stays = {(row["request_id"], row["item"]) for row in kept}
         have.subtract(slot for key, (slot, _) in fresh.items() if key not in stays)
         written.accepted.extend(kept)
@@ -114,6 +115,28 @@ def fill(
     if missing and refill:
         log.warning("%d rows short: %d were asked for", sum(missing.values()), sum(asked.values()))
     written.shortfall = missing
+
+
+def _judged_again(
+    rows: Sequence[Mapping[str, Any]], kept: Iterable[dict[str, Any]], gates: Gates, written: Written
+) -> list[dict[str, Any]]:
+    """Rows kept by second opinions, those with a new label past the gates under it. Rows taken back are forgotten."""
+    before = {(row["request_id"], row["item"]): row for row in rows}
+    kept, left = list(kept), []
+    stays = {(row["request_id"], row["item"]) for row in kept}
+    for place, was in before.items():
+        if place not in stays:
+            gates.forget(was)
+    for row in kept:
+        was = before[row["request_id"], row["item"]]
+        if row["label"] != was["label"]:
+            gates.forget(was)
+            refusal = gates.judge(row, row["label"]).refusal
+            if refusal is not None:
+                written.rejected.append(refused_row(row, refusal.gate, refusal.reason, refusal.value))
+                continue
+        left.append(row)
+    return left
 
 
 def _more(

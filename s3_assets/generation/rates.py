@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from s3_assets.generation.filling import SURPLUS
+from s3_assets.generation.verify import DOUBTED
 from s3_assets.loop.fingerprints import EXTRAPOLATED_SET, SEED_SET, loop_key
 from s3_assets.prompting.contract import EXAMPLES, LABEL, RATIONALES
 from s3_assets.quality.overlap import DUPLICATE, ECHO, GOLD_COPY, NEAR_DUPLICATE
+from s3_assets.quality.remedies import SHORTCUT
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import Task
 from s3_assets.teacher.endpoint import base_url
@@ -29,6 +31,9 @@ CHARACTERS_PER_LABEL = 25.0
 # most, which is for a teacher that repeats itself in the seed set. How often it does there says no more: prompts of the
 # seed set are alike, while every error is another one.
 LEAST_REPEATS, MOST_REPEATS = 0.02, 0.05
+
+# Rows with these in ``rejected`` came past the gates. Second opinions are imagined anew.
+_PASSED = [SURPLUS, DOUBTED, SHORTCUT]
 
 _REPEATS = (DUPLICATE, NEAR_DUPLICATE, GOLD_COPY, ECHO)
 
@@ -79,11 +84,11 @@ def measured_rates(task: Task, warehouse: Warehouse) -> dict[tuple[str, str], Ra
     )
     found: dict[tuple[str, str], Rates] = {}
     for asset, own, other in ((SEED_SET, seed, EXTRAPOLATED_SET), (EXTRAPOLATED_SET, extrapolated, SEED_SET)):
-        accepted = _outcomes(task, warehouse, asset, [SURPLUS])
+        accepted = _outcomes(task, warehouse, asset, _PASSED)
         if own["request_id"].n_unique() >= FEWEST:
             found[asset, EXAMPLES] = _rates(own, _characters(own), accepted)
             continue
-        kept, new = (_outcomes(task, warehouse, other, gates) for gates in ([SURPLUS], [SURPLUS, *_REPEATS]))
+        kept, new = (_outcomes(task, warehouse, other, gates) for gates in (_PASSED, [*_PASSED, *_REPEATS]))
         rates = _rates(pl.concat([seed, extrapolated]), None, pl.concat([accepted, new]))
         lost = 1 - int(kept["accepted"].sum()) / max(1, int(new["accepted"].sum())) if new.height else 0.0
         repeated = min(MOST_REPEATS, LEAST_REPEATS + lost) if asset == EXTRAPOLATED_SET else 0.0

@@ -57,6 +57,8 @@ class Judged:
             "threshold": self.threshold,
             "outcome": self.outcome,
             "new_label": self.new_label,
+            "request_id": self.row.get("request_id"),
+            "item": self.row.get("item"),
         }
 
 

@@ -179,8 +179,11 @@ class _Verifier:
                 log.warning("asked for labels of selecting gold, the teacher does no better than by guessing")
         for one in gold:
             self._decide(one)
-        if self._known is None or self._students is not None:
+        if self._known is None:
             self._written.verdicts.extend(one.verdict() for one in gold)
+        elif self._students is not None:
+            # What they were asked in an earlier step is counted there.
+            self._written.verdicts.extend({**one.verdict(), "requests": []} for one in gold)
 
     def _is_asked(self, one: Judged) -> bool:
         """Whether the teacher is asked about a row, and its votes decide."""

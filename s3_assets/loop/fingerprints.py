@@ -5,6 +5,7 @@ belong here: doing the step (``steps.py``) or judging what is live (``state.py``
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from s3_assets.generation.contexts import contexts_digest
@@ -83,7 +84,8 @@ def _declared(task: Task, asset: str, round_: int) -> Any:
         own = named_file(task, "seed_rows", spec.seed_rows, ()).digest() if spec.seed_rows else None
         rationales = spec.rationales.model_dump() if spec.how.rationales else None
         if own is not None:
-            return [own, *_judged(task)]
+            gated = [spec.kind, list(spec.labels), spec.pair.model_dump(), spec.fields.model_dump()]
+            return [own, gated, spec.gates.model_dump(), spec.shortcuts.model_dump()]
         asked = [seed_size(task), spec.rows.per_call, spec.rows.refill]
         return [*_asked(task), *asked, rationales, contexts_digest(task), *_judged(task)]
     if asset == TRAINED_MODEL:
@@ -107,4 +109,10 @@ def _asked(task: Task) -> list[Any]:
 def _judged(task: Task) -> list[Any]:
     """What decides which rows of an answer are kept."""
     spec = task.spec
-    return [spec.gates.model_dump(), spec.verify.model_dump(), spec.shortcuts.model_dump()]
+    by = spec.verify.model_dump(exclude={"teacher"})
+    judge = None
+    if spec.verify.teacher is not None:
+        asked = replace(task, spec=spec.model_copy(update={"teacher": spec.verify.teacher}))
+        judge = [teacher_id(asked, base_url(asked)), spec.verify.teacher.model, sampling(spec.verify.teacher)]
+    students = [spec.student.weights, spec.student.max_length] if spec.verify.by in {"students", "both"} else None
+    return [spec.gates.model_dump(), by, judge, students, spec.shortcuts.model_dump(), spec.fields.model_dump()]

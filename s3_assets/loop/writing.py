@@ -124,10 +124,14 @@ def counts(rows: pl.DataFrame, written: Written) -> Numbers:
 
 
 def _verdicts_on_gold(warehouse: Warehouse, key: RoundKey, asset: str) -> pl.DataFrame | None:
-    """Verdicts of the first step of this arm that asked about selecting gold, so that it is asked about once."""
-    for name in (SEED_SET, EXTRAPOLATED_SET):
+    """Verdicts of the first step of this arm that asked about selecting gold, so that it is asked about once.
+
+    Steps before this one only: they are live, so they asked the same judge the same way.
+    """
+    before = (SEED_SET,) if key.round == 0 else (SEED_SET, EXTRAPOLATED_SET)
+    for name in before if asset == EXTRAPOLATED_SET else ():
         part = warehouse.live("verdicts", {**key.at(0).columns(), "asset": name})
-        if (key.round, asset) != (0, name) and part is not None:
+        if part is not None:
             found = part.read()
             if not found.filter(pl.col("kind") == "gold").is_empty():
                 return found

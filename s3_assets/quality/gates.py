@@ -5,7 +5,7 @@ Belongs here: the list of gates of a task, in the order they are asked. Does not
 storing rejected rows (``loop/``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,8 @@ class Gates:
         self._fields, self._written = task.spec.text_fields, task.spec.fields_written
         self._repairs, self._gates, self._repeats = repairs, gates, repeats
 
-    def judge(self, item: Any, label: str | None = None) -> Judged:
-        """Judge an item of an answer. One that is accepted counts as seen.
+    def judge(self, item: Any, label: str | None = None, *, remember: bool = True) -> Judged:
+        """Judge an item of an answer. One that is accepted counts as seen, unless ``remember`` is False.
 
         A context that the teacher was given is neither repaired nor judged by itself.
         """
@@ -58,9 +58,13 @@ class Gates:
         )
         refusal = next((found for gate in self._gates if (found := gate.refuse(row)) is not None), None)
         refusal = refusal or self._repeats.refuse(row)
-        if refusal is None:
+        if refusal is None and remember:
             self._repeats.remember(row)
         return Judged(repaired, tuple(made), refusal)
+
+    def forget(self, row: Mapping[str, Any]) -> None:
+        """Count an accepted row as not seen: it was taken back."""
+        self._repeats.forget(Candidate({name: row[name] for name in self._fields}, self._written))
 
     def remember(self, rows: pl.DataFrame) -> None:
         """Count rows as seen: they are in the training set already."""

@@ -106,7 +106,9 @@ class NearDuplicates:
     """
 
     def __init__(self, at_least: float | None) -> None:
-        self._seen: set[tuple[str, ...]] = set()
+        # Accepted texts, with their numbers among the near ones.
+        self._seen: dict[tuple[str, ...], int] = {}
+        self._count, self._taken_back = 0, set[int]()
         self._at_least, self._near = at_least or 1.0, None if at_least is None else NearIndex(at_least)
 
     def refuse(self, row: Candidate) -> Refusal | None:
@@ -114,15 +116,24 @@ class NearDuplicates:
         if row.key in self._seen:
             return Refusal(DUPLICATE, "the same text is in the set already")
         for near in self._near.find(row.own_sketch) if self._near is not None else ():
+            if near.number in self._taken_back:
+                continue
             if near.label == row.label or near.least < self._at_least:
                 return Refusal(NEAR_DUPLICATE, f"nearly the same as an earlier row ({near.overlap:.2f})", near.overlap)
         return None
 
     def remember(self, row: Candidate) -> None:
         """Take an accepted row into account."""
-        self._seen.add(row.key)
+        self._seen[row.key] = self._count
+        self._count += 1
         if self._near is not None:
             self._near.add(row.own_sketch, row.label)
+
+    def forget(self, row: Candidate) -> None:
+        """Take an accepted row into account no longer."""
+        number = self._seen.pop(row.key, None)
+        if number is not None:
+            self._taken_back.add(number)
 
 
 class _Steering:

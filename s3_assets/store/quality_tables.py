@@ -6,7 +6,7 @@ Belongs here: columns with their types and meaning. Does not belong here: rows t
 
 import polars as pl
 
-from s3_assets.store.columns import ASSET, ROUND, ROUND_KEYS, TASK, Column, Table
+from s3_assets.store.columns import ASSET, ITEM, ROUND, ROUND_KEYS, TASK, Column, Table
 
 QUALITY_TABLES = (
     Table(
@@ -27,6 +27,8 @@ QUALITY_TABLES = (
             Column("threshold", pl.Float64, "Confidence below which rows are doubted, chosen on selecting gold."),
             Column("outcome", pl.String, "kept, dropped or relabelled; for gold what would become of the row."),
             Column("new_label", pl.String, "Label the row has now where it was relabelled; else null."),
+            Column("request_id", pl.String, "Teacher request whose answer the row stood in; null for gold."),
+            ITEM,
         ),
     ),
     Table(
