@@ -85,7 +85,7 @@ def test_repairs_made_before_are_kept(quoted):
 
 
 def test_what_comes_to_light_is_taken_off_too():
-    rows = accepted(sentences(300, 1, for_good(lambda text: f'"Honestly, {lower(text)}"')))
+    rows = accepted(sentences(300, 1, for_good(lambda text: f'"Review: {lower(text)}"')))
     kept, refused = treat("strip", rows)
     assert refused == []
     assert [row["text"] for row in kept] == sentences(300, 1)["text"].to_list()
@@ -129,6 +129,23 @@ def test_length_and_words_are_only_reported():
         assert treat("strip", rows) == (rows, [])
 
 
+@pytest.mark.parametrize("start", ["Not", "No", "Honestly,", "I'm"])
+def test_first_words_of_a_sentence_are_only_reported(start):
+    # Without "Not" a text of label bad would praise the film.
+    rows = accepted(sentences(300, 1, for_good(lambda text: f"{start} {lower(text)}")))
+    assert "first_words" in set(found(rows)["rule"])
+    assert treat("strip", rows) == (rows, [])
+
+
+def test_leads_are_taken_off_and_the_words_stay_elsewhere():
+    rows = accepted(sentences(300, 1, for_good(lambda text: f"Review: {lower(text)}")))
+    rows[0] |= {"text": "Review of the film."}
+    kept, refused = treat("strip", rows)
+    assert refused == []
+    assert kept[0] is rows[0]
+    assert [row["text"] for row in kept[1:]] == sentences(300, 1)["text"].to_list()[1:]
+
+
 def test_nothing_is_taken_off_that_gold_has_more_often():
     # The full stop that texts of label good lack is a mark of the others.
     rows = accepted(sentences(300, 1, for_good(lambda text: text[:-1])))
@@ -154,12 +171,32 @@ def test_nothing_is_taken_off_that_gold_has_more_often():
         ("first_character", "(", "(A film.)", "A film."),
         ("first_character", "punctuation mark", "- (sic) A film.", "sic A film."),
         ("first_character", "*", "**Bold** film", "Bold film"),
-        ("first_words", "honestly", "Honestly, a film.", "A film."),
-        ("first_words", "honestly", '"Honestly: a film."', '"A film."'),
-        ("first_words", "it seems", "It seems the plot...", "The plot..."),
-        ("first_words", "it", "Its plot.", "Its plot."),
-        ("first_words", "it", "A film.", "A film."),
-        ("first_words", "it seems", "It seems.", "It seems."),
+        ("first_character", "punctuation mark", "- 5 degrees.", "5 degrees."),
+        ("first_character", "punctuation mark", '"-5 degrees."', "-5 degrees.\""),
+        ("first_character", "$", "$5 a ticket.", "$5 a ticket."),
+        ("first_words", "answer", "Answer: a film.", "A film."),
+        ("first_words", "answer", '"Answer: a film."', '"A film."'),
+        ("first_words", "answer", 'Answer:"A film."', '"A film."'),
+        ("first_words", "review", "Review - a film.", "A film."),
+        ("first_words", "my review", "My review \u2014 a film.", "A film."),
+        ("first_words", "\u8bc4 \u8bba", "\u8bc4\u8bba\uff1a\u597d", "\u597d"),
+        ("first_words", "review", "Review: ...", "Review: ..."),
+        ("first_words", "review", "Reviews: a film.", "Reviews: a film."),
+        ("first_words", "re view", "Review: a film.", "Review: a film."),
+        ("first_words", "review", "Review of a film: good.", "Review of a film: good."),
+        ("first_words", "honestly", "Honestly, a film.", "Honestly, a film."),
+        ("first_words", "it seems", "It seems the plot...", "It seems the plot..."),
+        ("first_words", "no", "No man is eating.", "No man is eating."),
+        ("first_words", "not", "Not a moving script.", "Not a moving script."),
+        ("first_words", "i", "I'm not sure.", "I'm not sure."),
+        ("first_words", "u", "U.S. troops.", "U.S. troops."),
+        ("first_words", "anti", "Anti-war film.", "Anti-war film."),
+        ("first_words", "short", "Short- and long-term.", "Short- and long-term."),
+        ("first_words", "nice", "Nice :) film.", "Nice :) film."),
+        ("first_words", "3", "3 - 2 for the guests.", "3 - 2 for the guests."),
+        ("first_words", "at 3", "At 3:30 they left.", "At 3:30 they left."),
+        ("punctuation", "ends with %", "It rose 5%", "It rose 5%"),
+        ("punctuation", "ends with +", "Written in C++", "Written in C++"),
         ("punctuation", "ends with ?", "A film??", "A film"),
         ("punctuation", "ends with !", "Go! A film!", "Go! A film"),
         ("punctuation", "ends with quote mark", 'He said "go."', "He said go."),

@@ -288,6 +288,19 @@ def test_funnel(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
     ]
 
 
+def test_a_tasks_own_rows_are_in_the_funnel_too(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
+    own = {"text": "Bad.", "label": "negative", "origin": "user", "first_round": 0}
+    added = {"example_id": "x9", "text": "So so.", "label": "negative", "origin": "extrapolated", "first_round": 1}
+    put(warehouse, "seed_set", *(own | {"example_id": f"x{number}"} for number in range(3)))
+    put(warehouse, "seed_set", own | {"example_id": "x0"}, added, key=KEY.at(1))
+    put(warehouse, "rejected", {"gate": "refusal", "stage": "row"}, asset="seed_set")
+    query = "SELECT round, asset, gate, rejected, accepted, share FROM funnel ORDER BY ALL"
+    assert con.execute(query).fetchall() == [
+        (0, "seed_set", "accepted", 0, 3, 0.75),
+        (0, "seed_set", "refusal", 1, 0, 0.25),
+    ]
+
+
 def test_label_agreement(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
     asked = {"asset": "seed_set", "kind": "synthetic", "label": "negative", "outcome": "kept", "confidence": 1.0}
     put(

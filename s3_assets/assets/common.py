@@ -15,6 +15,7 @@ from s3_assets.loop import quality_checks as quality
 from s3_assets.loop.checks import BLOCKING, EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
 from s3_assets.loop.fingerprints import EXPERIMENT, LEADERBOARD
 from s3_assets.partitions import partitions_of
+from s3_assets.quality.overlap import GRAM, HELD_OUT_OVERLAP
 from s3_assets.tasks.load import Task
 
 # Tag of the runs that one `s3-assets run` makes.
@@ -28,7 +29,10 @@ TEACHER_NUMBERS = (
 
 CHECK_DESCRIPTIONS = {
     LABELS_KNOWN: "Every label is one that the task declares.",
-    NO_GOLD_TEXT: "No row is a gold text, case and whitespace aside.",
+    NO_GOLD_TEXT: (
+        "No row is a gold text, case and whitespace aside, and none overlaps the text of selecting or test gold: "
+        f"{GRAM} words in a row, or {HELD_OUT_OVERLAP:.0%} of their words (Jaccard)."
+    ),
     EVERY_CLASS: "Every label has rows to train on.",
     quality.MOST_ACCEPTED: (
         f"At least {quality.LEAST_ACCEPTED:.0%} of the rows that came to the gates in this step passed them. "

@@ -7,6 +7,7 @@ That is the model of Dawid & Skene (1979) with one parameter for all observers a
 estimated along with the labels.
 """
 
+import math
 from collections.abc import Sequence
 
 # A label is right before anybody was asked: it takes evidence of 9 to 1 to doubt it. A constant, because estimated from
@@ -62,11 +63,12 @@ def after_students(own: float, theirs: float, choices: int) -> tuple[float, floa
 
 
 def choose_threshold(confidences: Sequence[float], keep: float, most: float = MOST_CHOSEN) -> float:
-    """The confidence below which rows are doubted, so that ``keep`` of right rows are not.
+    """The confidence below which rows are doubted, so that ``keep`` of right rows to come are not.
 
-    ``confidences`` are those of gold, whose labels are right. As many of the lowest as ``keep`` allows are given up,
-    rows of equal confidence together or not at all; the threshold is half way from the last of them (0 without any) to
-    the first that is kept. Any value in between keeps the same gold. The highest would doubt all new rows that are just
+    ``confidences`` are those of gold, whose labels are right. Of n such rows k are given up, rows of equal confidence
+    together or not at all; the threshold is half way from the last of them (0 without any) to the first that is kept.
+    Of right rows to come it loses about (k + 1/2) / (n + 1) (order statistics), so k is the most for which that is
+    within 1 - ``keep``. Any value in between keeps the same gold. The highest would doubt all new rows that are just
     below the worst gold kept: with 25 gold rows of which all agree, every row on which the judge errs once. Never above
     ``most``; 0 without gold.
     """
@@ -74,7 +76,7 @@ def choose_threshold(confidences: Sequence[float], keep: float, most: float = MO
     if not ordered:
         return 0.0
     # A little more, for shares as 1 - 0.9, which are a little less than they should be.
-    lost = min(int((1 - keep) * len(ordered) + 1e-9), len(ordered) - 1)
+    lost = max(0, min(math.floor((1 - keep) * (len(ordered) + 1) - 0.5 + 1e-9), len(ordered) - 1))
     while lost and ordered[lost - 1] == ordered[lost]:
         lost -= 1
     below = ordered[lost - 1] if lost else 0.0

@@ -185,7 +185,9 @@ def imagined_students(rng: random.Random, selecting: int) -> "Students":
         return Opinion(0.3, label, 0.7) if doubted else Opinion(0.9, label, 0.9)
 
     def ask(_: Any, rows: Sequence[Mapping[str, Any]]) -> "tuple[list[Opinion | None], list[Opinion | None]]":
-        of_gold = [opinion("", place < selecting // DOUBTING) for place in range(selecting)]
+        # As many as the level that parts them gives up.
+        doubted = (selecting + 1) // DOUBTING - 1
+        of_gold = [opinion("", place < doubted) for place in range(selecting)]
         return [opinion(row["label"], rng.random() * DOUBTING < 1) for row in rows], [*of_gold]
 
     return ask

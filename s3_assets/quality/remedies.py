@@ -1,4 +1,4 @@
-"""What is done about shortcuts in accepted rows: nothing, texts without what the rules go by, or fewer rows.
+"""What is done about shortcuts in accepted rows: nothing, texts without marks and leads they go by, or fewer rows.
 
 Belongs here: taking that off, choosing the rows refused. Does not belong here: finding shortcuts (``shortcuts.py``),
 repairs of a text whatever the others look like (``repairs.py``).
@@ -38,6 +38,12 @@ _CLOSING |= {"\u201c": "\u201d", "\u201f": "\u201d", "\u201e": "\u201c", "\u2018
 _CLOSING |= {"\u2039": "\u203a", "\u300c": "\u300d", "\u300e": "\u300f"}
 _OPENING = {closing: opening for opening, closing in _CLOSING.items()} | {"\u201d": "\u201c"}
 
+# Marks that belong to the number or word they stand at, as in "-5", "$3", "5%", "C++": never taken off it.
+_SIGN = r"(?!-\d|[+#%\u2030\u00b0\u2212$\u00a2\u00a3\u00a5\u20ac]+\w)"
+
+# What makes first words a lead: a colon, or a dash between spaces.
+_LEAD_END = rf"(?:\s*:(?=[\s{re.escape(QUOTES)}])|\s*\uff1a|\s+[-\u2013\u2014]+(?=\s))\s*"
+
 _Row = dict[str, Any]
 _Find = Callable[[Sequence[_Row]], pl.DataFrame]
 _Strip = Callable[[str], str]
@@ -52,10 +58,11 @@ def remedy(
     are those the teacher writes; others are never touched. By ``spec.remedy``:
 
     - ``report``: every row is kept as it is.
-    - ``strip``: the characters or words that rules about the beginning or the end go by, where gold has them less
-      often, are taken off the rows of every label, with the quote mark that belongs to them. Such rows get a new
-      ``example_id``, and ``shortcut`` among their ``repairs``. One that then repeats another row or steering gold is
-      refused, as it was written. Rules of other kinds stay.
+    - ``strip``: the marks that rules about the beginning or the end go by, and first words that are a lead
+      ("Answer:"), are taken off the rows of every label where gold has them less often; marks with the quote mark that
+      belongs to them. Such rows get a new ``example_id``, and ``shortcut`` among their ``repairs``. One that then
+      repeats another row or steering gold is refused, as it was written. Letters, digits and first words of a sentence
+      stay, for without them a text may say something else; so do rules of other kinds.
     - ``rebalance``: rows of its label that a rule holds for are refused, drawn by ``seed``, until it tells at most half
       of ``spec.excess`` more than in gold, or ``LEAST_LEFT`` of the label's rows are left.
     """
@@ -73,11 +80,12 @@ def remedy(
 def stripper(rule: str, value: str) -> _Strip | None:
     """What takes that which a rule goes by off a text that has it, or None for rules of which nothing can be taken off.
 
-    Those are rules about length, words and marks within a text, and letters and digits at its ends. A text of which no
-    word would be left stays as it is.
+    Those are rules about length, words and marks within a text, and letters and digits at its ends. First words are
+    taken off where a colon or a dash makes them a lead; a sign stays at its number, as in "-5". A text of which no word
+    would be left stays as it is.
     """
     if rule == FIRST_WORDS:
-        return partial(_without_words, first=value.split())
+        return partial(_without_lead, first=value.split())
     if rule == FIRST_CHARACTER and (marks := _marks(value)):
         return partial(_without_marks, marks=marks, partners=_CLOSING)
     if rule == PUNCTUATION and value.startswith(ENDS) and (marks := _marks(value.removeprefix(ENDS))):
@@ -134,7 +142,7 @@ def _marks(value: str) -> str | None:
 
 def _without_marks(text: str, marks: str, partners: Mapping[str, str]) -> str:
     """The text without the marks it begins with, and without the partner of each that comes next, if any."""
-    found = re.match(rf"(?:{marks}\s*)+", text)
+    found = re.match(rf"(?:{_SIGN}{marks}\s*)+", text)
     if found is None:
         return text
     rest = text[found.end() :]
@@ -159,16 +167,21 @@ def _partner(text: str, mark: str, partner: str) -> int | None:
     return None
 
 
-def _without_words(text: str, first: Sequence[str]) -> str:
-    """The text without its first words and the marks after them; what comes next gets their capital letter."""
+def _without_lead(text: str, first: Sequence[str]) -> str:
+    """The text without its first words where they are a lead; what comes next gets their capital letter.
+
+    They are where a colon or a dash ends them. First words of a sentence are part of what it says: "Not a moving film"
+    would become "Moving film".
+    """
+    # Numbers alone are no lead: "3 - 2 for the guests".
+    if not any(character.isalpha() for character in "".join(first)):
+        return text
     between = r"[\W_]*"
-    found = re.match(
-        rf"({between})({between.join(map(re.escape, first))})[\s,:;.!?\u2013\u2014-]*", text, re.IGNORECASE
-    )
+    found = re.match(rf"({between})({between.join(map(re.escape, first))}){_LEAD_END}", text, re.IGNORECASE)
     if found is None:
         return text
     rest = text[found.end() :]
-    # The match may end within a word.
+    # Without anything between, one word of the text may look like two.
     if words(rest) != words(text)[len(first) :]:
         return text
     if found[2][0].isupper():

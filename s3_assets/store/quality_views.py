@@ -29,7 +29,7 @@ def _funnel() -> View:
   UNION ALL
   SELECT {keys}, 'seed_set', 'accepted', 'row', 0, count(*)
   FROM seed_set
-  WHERE origin = 'seed' AND first_round = round
+  WHERE origin <> 'extrapolated' AND first_round = round
   GROUP BY {keys}
 )
 SELECT
@@ -40,7 +40,8 @@ SELECT
 FROM counted"""
     return View(
         "funnel",
-        "What became of what the teacher returned: a row per fault or gate that refused some, one for the accepted.",
+        "What became of what the teacher returned and of a task's own rows: a row per fault or gate that refused some, "
+        "one for the accepted.",
         {
             **key_comments(),
             "asset": _ASSET,
