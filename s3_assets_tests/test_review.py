@@ -12,7 +12,7 @@ from s3_assets.experiment.arms import arm_task
 from s3_assets.loop.checks import ChecksFailed
 from s3_assets.loop.evidence import LISTED, find_suspects
 from s3_assets.loop.fingerprints import loop_key
-from s3_assets.loop.review_file import FILLED, read_review_file, says, write_review_file
+from s3_assets.loop.review_file import FILLED, MOST_SHOWN, read_review_file, says, write_review_file
 from s3_assets.loop.review_intake import take_reviews
 from s3_assets.loop.reviews import Decision, Reviews, contradicting, read_decisions
 from s3_assets.loop.state import Board, NotReady
@@ -407,6 +407,40 @@ def test_second_opinions_confidence_and_shortcuts_are_reasons(small_task, wareho
     assert held == {row_id for row_id, row in listed.items() if "goes by a shortcut" in row["reasons"]}
 
 
+def test_votes_follow_rows_that_got_another_id_since(small_task, warehouse):
+    """Verdicts have the id of the row as written; a row without its quote mark or with a new label has another one."""
+    stripped, relabelled, agreed, old = live(small_task, warehouse, "seed_set", 1).head(4).to_dicts()
+    key = {**loop_key(small_task, 0).columns(), "asset": "seed_set"}
+
+    def verdict(row, was, votes, **known):
+        empty = dict.fromkeys(table("verdicts").schema)
+        place = {"request_id": row["request_id"], "item": row["item"]}
+        said = {"kind": "synthetic", "row_id": was, "label": row["label"], "votes": votes}
+        return {**empty, **key, **said, **place, **known}
+
+    rows = [
+        verdict(stripped, "x_quoted", [OTHER[stripped["label"]]] * 2),
+        # Under the label it has now nobody doubts the second.
+        verdict(agreed, "x_other", [agreed["label"]] * 2, label=OTHER[agreed["label"]]),
+        # Relabelled to what one vote of two speaks against.
+        verdict(relabelled, "x_before", [relabelled["label"], OTHER[relabelled["label"]]]),
+        # The place counts, not an id that another row has by now.
+        verdict(old, agreed["example_id"], [OTHER[agreed["label"]]], item=99),
+    ]
+    warehouse.write("verdicts", key, pl.DataFrame(rows, schema=table("verdicts").schema))
+    # A part from before verdicts told the place: rows are known by their id.
+    later = {**key, "asset": "extrapolated_set"}
+    before = pl.DataFrame([verdict(old, old["example_id"], [OTHER[old["label"]]])], schema=table("verdicts").schema)
+    part = warehouse.write("verdicts", later, before.with_columns(asset=pl.lit(later["asset"])))
+    part.read().drop("request_id", "item").write_parquet(part.path)
+    said = "the teacher, asked blind, says"
+    listed = {row["row_id"]: row["why"] for row in find_suspects(small_task, warehouse).rows.to_dicts()}
+    assert f"{said} {OTHER[stripped['label']]} (2 of 2 times)" in listed[stripped["example_id"]]
+    assert f"{said} {OTHER[relabelled['label']]} (1 of 2 times)" in listed[relabelled["example_id"]]
+    assert f"{said} {OTHER[old['label']]} (1 of 1 times)" in listed[old["example_id"]]
+    assert said not in listed.get(agreed["example_id"], "")
+
+
 def test_near_duplicates_of_gold_are_listed_and_test_rows_only_as_texts(home, tmp_path, tiny_student):
     words = "one two three four five six seven eight nine ten"
     texts = [(f"{words} film{number}", ("positive", "negative")[number % 2]) for number in range(40)]
@@ -447,7 +481,8 @@ def test_questions_are_listed_with_their_answers_and_cannot_be_relabelled(home, 
     assert "rows of kind qa have answers and no labels; exclude the row" in said
     said = problems(task, warehouse, save(tmp_path / "f.csv", decide({**shown, "text2": "Why?"}, "exclude")))
     assert "text2 is not that of row" in said
-    take_reviews(task, warehouse, save(tmp_path / "f.csv", decide(shown, "exclude")), "Ana")
+    # A spreadsheet makes another number or date of an answer.
+    take_reviews(task, warehouse, save(tmp_path / "f.csv", decide({**shown, "label": "05-May"}, "exclude")), "Ana")
     seed_set = Reviews(read_decisions(task, warehouse)).apply_to_seed_set(made.rows, 1)[0]
     assert seed_set.height == made.rows.height - 1
 
@@ -537,14 +572,59 @@ def test_what_spreadsheets_write_is_read(small_task, home, tmp_path, delimiter, 
     assert dict(taken.decisions) == {("gold", "exclude"): 1}
 
 
-def test_texts_that_a_spreadsheet_would_compute_come_back(tmp_path):
-    texts = ["=1+1", "- dull -", "plain", "'quoted'"]
-    rows = pl.DataFrame({name: pl.Series([None] * 4, dtype=dtype) for name, dtype in LISTED.items()})
-    write_review_file(rows.with_columns(text=pl.Series(texts)), tmp_path / "f.csv")
-    cells = [cells["text"] for _, cells in read_review_file(tmp_path / "f.csv")]
-    assert cells[:2] == ["'=1+1", "'- dull -"]
-    assert all(says(cell, text) for cell, text in zip(cells, texts, strict=True))
+def listed_rows(**columns):
+    count = len(next(iter(columns.values())))
+    rows = pl.DataFrame({name: pl.Series([None] * count, dtype=dtype) for name, dtype in LISTED.items()})
+    return rows.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
+
+
+TEXT_COLUMNS = ("text", "text2", "label", "suggested_label", "why")
+
+
+@pytest.mark.parametrize("column", TEXT_COLUMNS)
+def test_no_cell_is_computed_by_a_spreadsheet_and_each_comes_back(tmp_path, column):
+    texts = ["=1+1", "- dull -", "+44 20", '=HYPERLINK("http://x.example","see")', "@SUM(A1)", "\t=1", " =1", "\r\n=1"]
+    texts += ["'=1", "''- x", "' =1", "\uff1d1", "plain", "'quoted'", "'tis", "3 - 2"]
+    write_review_file(listed_rows(**{column: texts}), tmp_path / "f.csv")
+    with (tmp_path / "f.csv").open(encoding="utf-8-sig", newline="") as file:
+        written = [row[column] for row in csv.DictReader(file)]
+    assert not any(cell.lstrip().startswith(("=", "+", "-", "@", "\uff1d")) for cell in written)
+    assert written[:3] == ["'=1+1", "'- dull -", "'+44 20"]
+    assert written[-4:] == texts[-4:]
+    assert [cells[column] for _, cells in read_review_file(tmp_path / "f.csv")] == texts
+    # Some spreadsheets take the first quote for their own mark and drop it; then another one may be missing.
+    assert all(says(cell, text) for cell, text in zip(texts, texts, strict=True))
+    assert says("=1", "'=1")
     assert not says("2", "=1+1")
+
+
+def test_labels_that_look_like_formulas_can_be_decided_about(tmp_path, home):
+    warehouse, labels = Warehouse(tmp_path / "warehouse"), {"+1": "praise", "-1": "blame"}
+    gold = "review,verdict\n" + "".join(f"film number {n},{('+1', '-1')[n % 2]}\n" for n in range(80))
+    task = write_task(tmp_path / "tasks", gold, labels=labels)
+    row = rows_of(read_gold(task).filter(pl.col("split") == "steer"), "+1")[0]
+    file = save(tmp_path / "f.csv", decide(row, "relabel", "'-1", label="'+1"))
+    assert take_reviews(task, warehouse, file, "Ana").decisions == {("gold", "relabel"): 1}
+    assert read_decisions(task, warehouse)[0].new_label == "-1"
+
+
+def test_long_texts_are_shown_in_part_and_come_back(tmp_path):
+    texts = ["=" + "x" * 140_000, "y" * (MOST_SHOWN + 1_234), "z" * MOST_SHOWN]
+    write_review_file(listed_rows(text=texts), tmp_path / "f.csv")
+    cells = [cells["text"] for _, cells in read_review_file(tmp_path / "f.csv")]
+    assert cells[1] == f"{'y' * MOST_SHOWN} [... 1,234 more characters]"
+    assert cells[2] == texts[2]
+    assert max(len(cell.encode("utf-16-le")) // 2 for cell in cells) < 32_767
+    assert all(says(cell, text) for cell, text in zip(cells, texts, strict=True))
+    assert not says(cells[1], texts[1] + "y")
+    assert not says("y" * 10, texts[1])
+    assert says(texts[1], texts[1])
+
+
+def test_a_quote_never_closed_is_said(tmp_path):
+    (tmp_path / "f.csv").write_text('"kind,row_id\n' + "x" * 200_000)
+    with pytest.raises(TaskError, match="no column kind"):
+        list(read_review_file(tmp_path / "f.csv"))
 
 
 def test_options_that_do_not_go_together(small_task, command, tmp_path):

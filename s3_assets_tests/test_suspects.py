@@ -113,13 +113,8 @@ def test_students_contradict_only_with_high_confidence():
 
 
 def test_the_teachers_blind_votes_count_by_how_many_disagree():
-    verdicts = pl.DataFrame(
-        {
-            "row_id": ["x_0", "x_0", "x_1", "x_2", "x_9"],
-            "votes": [["good"], ["good", "bad"], ["bad"], ["bad", "odd", "odd"], ["bad"]],
-        }
-    )
-    half, whole = suspects.contradicted_by_teacher(ROWS, "example_id", verdicts)
+    votes = [["good", "bad"], ["bad"], ["bad", "odd", "odd"]]
+    half, whole = suspects.contradicted_by_teacher(ROWS, votes)
     assert (half.row, half.reason, half.suggests) == (0, TEACHER, "bad")
     assert (whole.row, whole.suggests) == (2, "odd")
     assert whole.strength == pytest.approx(2 * half.strength)
@@ -127,8 +122,7 @@ def test_the_teachers_blind_votes_count_by_how_many_disagree():
 
 
 def test_rows_nobody_voted_on_say_nothing():
-    none = pl.DataFrame({"row_id": ["x_0"], "votes": [[]]}, schema={"row_id": pl.String, "votes": pl.List(pl.String)})
-    assert list(suspects.contradicted_by_teacher(ROWS, "example_id", none)) == []
+    assert list(suspects.contradicted_by_teacher(ROWS, [[], [], []])) == []
 
 
 def test_low_confidence():

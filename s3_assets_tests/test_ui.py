@@ -15,7 +15,8 @@ import pytest
 
 from s3_assets.assets.common import CHECK_DESCRIPTIONS
 from s3_assets.assets.gold import DESCRIPTION
-from s3_assets.loop.checks import EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
+from s3_assets.loop.checks import BLOCKING, ROWS_CHECKS, TRAINING_SET_CHECKS
+from s3_assets.loop.quality_checks import BEATS_MAJORITY, ROWS_WARNINGS, SEED_SET_WARNINGS, SPLITS_APART
 from s3_assets.store.parts import RoundKey
 from s3_assets.store.tables import table
 from s3_assets.tasks.strategy import strategies
@@ -39,7 +40,12 @@ KINDS = {
     "drift": ["Parquet", "SciPy"],
     "extrapolated_set": ["embedded", "Parquet"],
 }
-CHECKS = {"seed_set": [EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT], "extrapolated_set": [LABELS_KNOWN, NO_GOLD_TEXT]}
+CHECKS = {
+    "gold": [SPLITS_APART],
+    "seed_set": [*TRAINING_SET_CHECKS, *SEED_SET_WARNINGS],
+    "trained_model": [BEATS_MAJORITY],
+    "extrapolated_set": [*ROWS_CHECKS, *ROWS_WARNINGS],
+}
 GRAPH = "/locations/__repository__@s3_assets/asset-groups/small"
 ROUND = RoundKey("small", "default", 0, 0).columns()
 RUN_SECONDS = 240
@@ -246,16 +252,21 @@ def test_every_round_page_shows_rows_and_sample_or_table(browser, server):
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_blocking_checks_are_shown_with_what_they_say(browser, name):
+def test_checks_are_shown_with_what_they_say_and_the_round_they_are_about(browser, name):
     page = browser.open(f"/assets/small/{name}?view=checks")
     page.get_by_text(f"Checks ({len(CHECKS[name])})").wait_for()
     for check in CHECKS[name]:
         page.get_by_text(check, exact=True).first.click()
-        page.get_by_text(CHECK_DESCRIPTIONS[check], exact=True).wait_for()
-        page.get_by_text("Passed", exact=True).wait_for()
+        # Names in backquotes are drawn in a box of their own.
+        page.get_by_text(CHECK_DESCRIPTIONS[check].split("`")[0].strip()).wait_for()
+        page.get_by_text("detail", exact=True).wait_for()
+        kind = "blocking" if check in BLOCKING else "non-blocking"
+        page.get_by_text("Evaluation result").wait_for()
         shown = page.locator("body").inner_text()
-        assert "This is a blocking asset check." in shown
-        assert "round_00" in shown
+        assert f"This is a {kind} asset check." in shown
+        assert re.search("Passed" if check in BLOCKING else "Passed|Failed", shown)
+        # Gold has no rounds.
+        assert ("round_00" in shown) == (name != "gold")
 
 
 def plots(page: Any) -> set[str]:

@@ -34,6 +34,8 @@ LISTED = {
     "suspicion": pl.Float64,
     "suggested_label": pl.String,
 }
+# Where in the teacher's answers a row stood.
+_PLACE = ("request_id", "item")
 _NO_OPINION = {"students_label": pl.String, "students_probability": pl.Float64}
 
 
@@ -150,7 +152,7 @@ def _gold_suspects(
     findings = [
         *suspects.missed(known, predictions, labels=labels),
         *(suspects.contradicted_by_students(known, opinions) if labels else ()),
-        *suspects.contradicted_by_teacher(known, "gold_id", verdicts),
+        *suspects.contradicted_by_teacher(known, _votes(known, "gold_id", verdicts)),
     ]
     # Test rows stand last, so that places in gold and in what is known of it are the same.
     whole = pl.concat([known, gold.filter(pl.col("split") == "test")])
@@ -176,7 +178,7 @@ def _synthetic_suspects(
     pairs = near_pairs(rows, task.spec.text_fields, suspects.NEAR)
     findings = [
         *(suspects.contradicted_by_students(rows, opinions) if labels else ()),
-        *suspects.contradicted_by_teacher(rows, "example_id", verdicts),
+        *suspects.contradicted_by_teacher(rows, _votes(rows, "example_id", verdicts)),
         *suspects.unsure(rows),
         *suspects.near_in_synthetic(rows, pairs),
         *suspects.unusual_length(rows, known, task.spec.fields_written),
@@ -203,7 +205,24 @@ def _verdicts(task: Task, warehouse: Warehouse, rounds: Sequence[int], kind: str
         for asset in (SEED_SET, EXTRAPOLATED_SET):
             part = warehouse.live("verdicts", {**loop_key(task, round_).columns(), "asset": asset})
             found += [] if part is None else [part.read()]
-    return pl.concat(found).filter(pl.col("kind") == kind)
+    # Parts written before verdicts had all of today's columns lack some.
+    return pl.concat(found, how="diagonal").filter(pl.col("kind") == kind)
+
+
+def _votes(rows: pl.DataFrame, row_id: str, verdicts: pl.DataFrame) -> list[list[str]]:
+    """The teacher's blind votes on each row, the newest of several verdicts; none where it was not asked.
+
+    A synthetic row is known by its place in the teacher's answer: its id is another one than in the verdict where it
+    was relabelled, or stripped of a shortcut, after that.
+    """
+    by_id, by_place = dict[str, list[str]](), dict[tuple[str, int], list[str]]()
+    asked = verdicts.filter(pl.col("votes").list.len() > 0)
+    for name, request_id, item, votes in asked.select("row_id", *_PLACE, "votes").iter_rows():
+        by_id[name] = votes
+        if request_id is not None and item is not None:
+            by_place[request_id, item] = votes
+    places = rows.select(_PLACE).rows() if set(_PLACE) <= set(rows.columns) else [(None, None)] * rows.height
+    return [by_place.get(at) or by_id.get(name, []) for name, at in zip(rows[row_id], places, strict=True)]
 
 
 def _shortcuts_held(

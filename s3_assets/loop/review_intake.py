@@ -151,10 +151,11 @@ class _Reader:
         for name in self._task.spec.text_fields:
             if name in cells and not says(cells[name], row.given[name]):
                 yield f"{name} is not that of row {row_id}; texts cannot be edited here, {EXCLUDE} the row instead"
-        shown = [row.given["answer"]] if row.given["answer"] is not None else [row.label, row.given["label"]]
-        if not any(says(cells["label"], label) for label in shown):
+        # Of a question its answer is shown, which spreadsheets may rewrite, as 3.50 or May 5; the texts suffice.
+        labels = () if self._task.spec.kind == "qa" else (row.label, row.given["label"])
+        if labels and not any(says(cells["label"], label) for label in labels):
             yield (
-                f"label {cells['label'].strip()!r} is not that of row {row_id}, {shown[0]!r}; leave it, and write the "
+                f"label {cells['label'].strip()!r} is not that of row {row_id}, {row.label!r}; leave it, and write the "
                 f"other label as new_label with decision {RELABEL}"
             )
 

@@ -96,16 +96,15 @@ def contradicted_by_students(rows: pl.DataFrame, opinions: pl.DataFrame) -> Iter
             yield Finding(place, STUDENTS, said, 1 - probability, other)
 
 
-def contradicted_by_teacher(rows: pl.DataFrame, row_id: str, verdicts: pl.DataFrame) -> Iterator[Finding]:
-    """Rows to which the teacher, asked blind, gave another label.
+def contradicted_by_teacher(rows: pl.DataFrame, votes: Iterable[Sequence[str]]) -> Iterator[Finding]:
+    """Rows to which the teacher, asked blind, gave another label than they have now.
 
-    ``row_id`` is the column of ``rows`` that names them; of several ``verdicts`` about a row the last counts.
+    ``votes`` are its answers about every row, in order; none where it was not asked.
     """
-    votes = dict(verdicts.filter(pl.col("votes").list.len() > 0).select("row_id", "votes").iter_rows())
-    for place, (name, label) in enumerate(rows.select(row_id, "label").iter_rows()):
-        others = [vote for vote in votes.get(name, ()) if vote != label]
+    for place, (label, said_of_it) in enumerate(zip(rows["label"], votes, strict=True)):
+        others = [vote for vote in said_of_it if vote != label]
         if others:
-            asked, other = len(votes[name]), _commonest(others)
+            asked, other = len(said_of_it), _commonest(others)
             said = f"the teacher, asked blind, says {other} ({others.count(other)} of {asked} times)"
             yield Finding(place, TEACHER, said, _VOTES * len(others) / asked, other)
 

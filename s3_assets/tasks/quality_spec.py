@@ -65,7 +65,7 @@ class ShortcutsSpec(Section):
 
     remedy: Literal["report", "strip", "rebalance"] = Field(
         "report",
-        description="strip: take off characters and words that such rules go by, where that leaves a text; rebalance: "
+        description="strip: take off marks and leads that such rules go by, where that leaves a text; rebalance: "
         "refuse rows until the rule tells no more than in gold.",
     )
     excess: float = Field(
