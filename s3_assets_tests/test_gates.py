@@ -1,14 +1,20 @@
 """Gates on rows a teacher wrote: each with a row it refuses and one it lets through."""
 
 import random
+import time
+import unicodedata
 
 import polars as pl
 import pytest
 
+from s3_assets.quality.candidate import Candidate
 from s3_assets.quality.gates import open_gates
-from s3_assets.quality.overlap import HeldOutTexts
+from s3_assets.quality.overlap import GoldOverlap, HeldOutTexts
+from s3_assets.quality.phrases import META_TALK, REFUSES
+from s3_assets.quality.texts import AnswerGiven
 from s3_assets.quality.words import words
 from s3_assets.tasks.gold import read_gold
+from s3_assets.tasks.split import normalise
 from s3_assets_tests.fakes import write_task
 
 PAIR = {
@@ -27,6 +33,16 @@ SENTENCES = [
     "Farmers on the island grow olives, grapes and a kind of bean that is found nowhere else.",
 ]
 
+# Unrelated in Thai; in Chinese with a phrase in common.
+THAI = (
+    "ภาพยนตร์เรื่องนี้สนุกมาก นักแสดงเล่นได้ดีและบทก็น่าติดตามตั้งแต่ต้นจนจบ เพลงประกอบไพเราะ ฉากสวยงาม"
+    " ผมอยากแนะนำให้ทุกคนไปดูกับครอบครัวในวันหยุด"
+)
+THAI_OTHER = (
+    "ร้านอาหารแห่งนี้บริการช้ามาก พนักงานไม่สุภาพ และรสชาติก็จืดเกินไปเมื่อเทียบกับราคา ฉันคงไม่กลับไปอีก แม้ว่าบรรยากาศจะดีและที่จอดรถสะดวกก็ตาม"
+)
+CHINESE = "这部电影的剧情非常精彩而且演员的表演也很出色让人难忘值得一看"
+CHINESE_OTHER = "电影的剧情非常精彩但是配乐太吵我在中途就离开了"
 
 NOUNS = words(
     """apple bridge candle doctor engine farmer garden harbour island jacket kitchen ladder market needle orchard pencil
@@ -146,6 +162,18 @@ def test_labels_of_test_gold_play_no_part(task, gold):
         ("I cannot fulfill this request.", "refusal"),
         ("As a large language model I have seen no films.", "refusal"),
         ("That goes against my programming.", "refusal"),
+        ("I'm unable to fulfill this request.", "refusal"),
+        ("Sorry, I can't help with that request.", "refusal"),
+        ("I cannot assist with this.", "refusal"),
+        ("As an AI, I cannot write reviews.", "refusal"),
+        ("As an artificial intelligence, I can't create reviews.", "refusal"),
+        ("I'm not able to help with that request.", "refusal"),
+        ("Unfortunately, I cannot provide that text.", "refusal"),
+        ("I must decline this request.", "refusal"),
+        ("I won't write a long review, just go and see it.", None),
+        ("I can't help but think this review bomb is unfair.", None),
+        ("I cannot complete a sentence about this film without swearing.", None),
+        ("Cast as an AI, she acts better than all the others.", None),
         ("I'm sorry, but I can't help loving this.", None),
         ("I'm sorry, but I can't help with the dishes while this is on; watch it.", None),
         ("Sorry to say, the AI in this film acts better than the cast.", None),
@@ -158,10 +186,28 @@ def test_labels_of_test_gold_play_no_part(task, gold):
         ("As requested, the film is short and sweet.", "meta_talk"),
         ("Here is a film that knows where it is going.", None),
         ("Of course the ending is silly, but I laughed.", None),
+        ("Certainly! Here are two reviews of a new film.", "meta_talk"),
+        ("Sure, I can write a review of a film: it is great.", "meta_talk"),
+        ("A fine film. Let me know if you need more examples!", "meta_talk"),
+        ("A fine film. Feel free to modify it.", "meta_talk"),
+        ("(Note: this is a fictional review of a film.)", "meta_talk"),
+        ("Of course I cried at the end of it.", None),
+        ("Sure, I laughed once or twice, but the plot is thin.", None),
+        ("Absolutely I would watch it again.", None),
+        ("Hope this helps other buyers.", None),
+        ("Let me know if you need more milk.", None),
+        ("Feel free to ask for the manager.", None),
+        ("Here's a movie that deserves a review: five stars.", None),
         ("The film is great (positive).", "label_words"),
         ("The film is great, and my verdict: positive", "label_words"),
         ("A positive review from someone who never reviews.", "label_words"),
         ("Great from start to end. Positive.", "label_words"),
+        ("The film is great. Sentiment: positive", "label_words"),
+        ('The film is great, label = "positive".', "label_words"),
+        ("The film is great, and I would say the sentiment is positive.", "label_words"),
+        ("The film is great; classified as positive.", "label_words"),
+        ("It got positive reviews from all who saw it.", None),
+        ("She sent a positive text message about the film.", None),
         ("A film with a positive attitude to bread and butter.", None),
         ("The film is not negative about people at all (really).", None),
     ],
@@ -171,6 +217,105 @@ def test_phrases_that_give_a_teacher_away(task, gold, text, gate):
     off = dict.fromkeys(("refusal", "meta_talk", "label_words", "language"), False)
     loose = write_task(task.folder.parent, gates=off)
     assert gate_of(open_gates(loose, gold).judge({"text": text}, "positive")) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("business", "I want to change my flight to business class."),
+        ("business", "He had been told that it was none of his - business."),
+        ("world", "A world-class performance by the envoy."),
+        ("food", "Please read the food label on this can."),
+        ("sports", "They opened a new sports category on their site."),
+    ],
+)
+def test_topics_in_compounds_are_no_annotations(tmp_path, label, text):
+    topics = ("business", "world", "food", "sports")
+    rows = [f"{drawn(n, 9)},{topics[n % 4]}" for n in range(80)]
+    labels = {topic: f"about {topic}" for topic in topics}
+    task = write_task(
+        tmp_path,
+        "text,label\n" + "\n".join(rows) + "\n",
+        fields={},
+        labels=labels,
+        gates={"language": False, "length": None},
+    )
+    gates = open_gates(task, read_gold(task))
+    assert gate_of(gates.judge({"text": text}, label)) is None
+    for end in (f"({label})", f"label: {label}", f"Category: {label}", f"{label.title()}."):
+        assert gate_of(gates.judge({"text": f"{text} {end}"}, label)) == "label_words"
+
+
+def test_a_label_and_what_rows_are_called(tmp_path):
+    rows = [f"{drawn(n, 9)},{('positive', 'negative')[n % 2]}" for n in range(80)]
+    text = "They wrote a negative review of all that we had done."
+    for first, gate in (("", "label_words"), ("There was a negative review of it,positive\n", None)):
+        gold = f"text,label\n{first}" + "\n".join(rows) + "\n"
+        # All of gold is steering gold, but for a row or two.
+        off = {"language": False, "length": None, "echo": None}
+        task = write_task(
+            tmp_path,
+            gold,
+            fields={},
+            gates=off,
+            gold={"file": "gold.csv", "split": {"steer": 0.98, "select": 0.02, "test": 0}},
+        )
+        assert gate_of(open_gates(task, read_gold(task)).judge({"text": text}, "negative")) == gate
+
+
+def test_long_texts_take_no_time():
+    began = time.process_time()
+    for piece in (
+        "sorry ",
+        "I'm sorry ",
+        "i cannot write ",
+        "here is a ",
+        "review ",
+        "let me know if you ",
+        "as an ai ",
+        "[",
+    ):
+        for pattern in (REFUSES, META_TALK):
+            pattern.search(piece * 20_000)
+            pattern.search("I'm sorry, but I cannot generate " + piece * 20_000)
+    assert time.process_time() - began < 5
+
+
+def test_texts_that_differ_in_how_accents_are_encoded_are_the_same(task, gold):
+    text = "Le caf\u00e9 \u00e9tait tr\u00e8s agr\u00e9able et la soir\u00e9e r\u00e9ussie"
+    held_out = pl.DataFrame({"split": ["test"], "text": [text], "text2": [None], "label": ["positive"]})
+    gates = open_gates(task, pl.concat([gold.select(held_out.columns), held_out], how="vertical_relaxed"))
+    apart = unicodedata.normalize("NFD", text)
+    assert apart != text
+    assert gates.judge({"text": apart}, "positive").refusal.reason == "the same text is in test gold"
+
+
+def test_splits_do_not_depend_on_how_accents_are_encoded():
+    assert normalise("Caf\u00e9  NOIR") == normalise("cafe\u0301 noir") == "caf\u00e9 noir"
+
+
+def test_thai_and_chinese_texts_that_share_a_phrase_are_not_held_out_gold(task, gold):
+    test = pl.DataFrame({"split": "test", "text": [THAI, CHINESE], "text2": [None, None], "label": "positive"})
+    overlap = GoldOverlap(test, ("text",), ("text",), None)
+
+    def gate(text: str) -> str | None:
+        refusal = overlap.refuse(Candidate({"text": text}, ("text",), "positive"))
+        return None if refusal is None else refusal.gate
+
+    assert gate(THAI_OTHER) is None
+    assert gate(f"ผมว่าบทของ{THAI[:17]}สดใหม่ดี") is None
+    # Half of it within another text, and with another end.
+    assert gate(THAI_OTHER + THAI[:80] + THAI_OTHER) == "held_out_gold"
+    assert gate(f"{THAI} ดี") == "held_out_gold"
+    assert gate(CHINESE_OTHER) is None
+    assert gate(CHINESE_OTHER + CHINESE[:22] + CHINESE_OTHER) == "held_out_gold"
+
+
+def test_answers_in_questions_without_spaces(tmp_path):
+    given = {"text": "北京是中国的首都", "text2": "北京在哪里"}
+    row = Candidate(given, ("text2",), answer="北京")
+    assert AnswerGiven().refuse(row) is not None
+    assert AnswerGiven().refuse(Candidate(given, ("text2",), answer="首都")) is None
 
 
 def test_a_label_name_with_an_underscore_is_no_word(tmp_path):

@@ -13,7 +13,7 @@ import polars as pl
 
 from s3_assets.quality.candidate import Candidate, Refusal
 from s3_assets.quality.near import NearIndex, Sketch
-from s3_assets.quality.words import words
+from s3_assets.quality.words import words, words_for
 from s3_assets.tasks.split import normalise
 
 GOLD_COPY, HELD_OUT, ECHO = "gold_copy", "held_out_gold", "echo"
@@ -163,4 +163,7 @@ def text_key(row: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def _grams(found: Sequence[str]) -> Iterator[int]:
-    return (hash(tuple(found[start : start + GRAM])) for start in range(len(found) - GRAM + 1))
+    for start in range(len(found) - GRAM + 1):
+        end = start + words_for(GRAM, found[start])
+        if end <= len(found):
+            yield hash(tuple(found[start:end]))

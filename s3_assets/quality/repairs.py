@@ -22,16 +22,28 @@ MOST_PASSES = 4
 _PAIRS = {'"': '"', "\u201c": "\u201d", "\u201e": "\u201c", "\u201d": "\u201d", "\u00ab": "\u00bb", "\u00bb": "\u00ab"}
 _PAIRS |= {"\u2018": "\u2019", "'": "'", "`": "`", "\u300c": "\u300d", "\u300e": "\u300f"}
 
-# What teachers call the thing they were asked for.
+# What teachers call the thing they were asked for. Not "title" or "message", which texts begin with themselves.
 _NAMES = (
-    "text|texts|review|sentence|example|sample|item|statement|utterance|query|message|title|output|response|result|"
-    "premise|hypothesis|context|question|passage|first text|second text|new example|rewritten|rephrased|paraphrase"
+    "text|texts|review|sentence|example|sample|statement|utterance|premise|hypothesis|context|question|answer|passage|"
+    "first text|second text|new example|rewritten|rephrased|paraphrase"
 )
 
-_BULLET = re.compile(r"^(?:[-*\u2022\u2013\u2014]\s+|\(?\d{1,3}[.)]\s+)(?=\S)")
-_HEADING = re.compile(r"^#{1,6}\s+")
-_WRAPPED_MARK = re.compile(r"^(\*\*\*|\*\*|\*|__|```|``)(?=\S)(?=.*\w)(.+?)(?<=\S)\1$", re.DOTALL)
-_INLINE_MARK = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
+# After "3." these make a date of it, and small letters an ordinal in many languages.
+_MONTHS = (
+    "januar[iy]?|j\u00e4nner|februar[iy]?|m\u00e4rz|marts|mars|april|mai|maj|juni|juli|august[ij]?|september|o[kc]tober|november|"
+    "de[szc]ember"
+)
+
+_BULLET = re.compile(
+    r"^(?:\*\s+(?![*\d])|\u2022\s+|[-\u2013\u2014]\s+(?!\d)|\(?\d{1,3}\)\s+"
+    rf"|\d{{1,3}}\.\s+(?![\da-z])(?!(?i:{_MONTHS})\b))(?=\S)"
+)
+_HEADING = re.compile(r"^(?:#{2,6}\s+|#\s+(?!\d))")
+_WRAPPED_MARK = re.compile(
+    r"^(?:(?P<stars>\*{1,3})(?=\S)(?=[^*]*\w)(?P<starred>[^*]+)(?<=\S)(?P=stars)"
+    r"|(?P<code>```|``)(?=\S)(?=[^`]*\w)(?P<coded>[^`]+)(?<=\S)(?P=code))$"
+)
+_INLINE_MARK = re.compile(r"(?<![\w*])\*\*(?=\S)([^*]+)(?<=\S)\*\*(?![\w*])|(?<!\w)__(?=[^\s_])([^_]+)(?<=\S)__(?!\w)")
 _UNSEEN = re.compile(r"[\u200b\u200e\u200f\u2060\ufeff\x00-\x08\x0b\x0c\x0e-\x1f]")
 _GAPS = re.compile(r"[^\S\n]{2,}|[\u00a0\u2007\u202f]|\n{3,}|[^\S\n]+\n")
 
@@ -90,7 +102,9 @@ def without_quotes(text: str) -> str:
         return inner
     if first in _PAIRS and first != "'" and not any(mark in text[1:] for mark in (first, _PAIRS[first])):
         return text[1:]
-    if last in _PAIRS.values() and last not in "'\u2019" and not any(mark in text[:-1] for mark in _opening(last)):
+    # After a digit it stands for inches.
+    closes = last in _PAIRS.values() and last not in "'\u2019" and not inner[-1:].isdigit()
+    if closes and not any(mark in text[:-1] for mark in _opening(last)):
         return text[:-1]
     return text
 
@@ -124,7 +138,12 @@ def _without_markdown(text: str) -> str:
         return text
     marked = _HEADING.sub("", _BULLET.sub("", text))
     wrapped = _WRAPPED_MARK.match(marked)
-    return _INLINE_MARK.sub(r"\2", wrapped[2] if wrapped else marked)
+    return _INLINE_MARK.sub(_unmarked, marked if wrapped is None else wrapped["starred"] or wrapped["coded"])
+
+
+def _unmarked(found: re.Match[str]) -> str:
+    # "__init__" is a name.
+    return found[1] or (found[2] if " " in found[2] else found[0])
 
 
 def _without(pattern: re.Pattern[str]) -> _Repair:

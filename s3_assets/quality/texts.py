@@ -6,13 +6,12 @@ here: languages (``language.py``), comparing rows with gold or with each other (
 """
 
 import re
-from collections.abc import Mapping
 
 import polars as pl
 
 from s3_assets.quality.candidate import Candidate, Refusal, natural
 from s3_assets.quality.phrases import META_TALK, REFUSES
-from s3_assets.quality.words import words
+from s3_assets.quality.words import letters_and_words, words
 from s3_assets.tasks.load import Task
 from s3_assets.tasks.spec import ANSWER
 
@@ -22,7 +21,17 @@ LABEL_WORDS, LENGTH, NO_SPAN, ANSWER_GIVEN = "label_words", "length", "answer_no
 # Above this share of steering gold a phrase belongs to how its texts are.
 NATURAL_SHARE = 0.02
 
-_LABEL_NOUNS = "label|labels|labelled|labeled|sentiment|class|category|verdict|rating|classification|polarity"
+# What annotations call a label; "class" and "category" are words of too many texts for more than "class: business".
+_LABEL_NOUNS = "label|sentiment|polarity|classification"
+_LOOSE_LABEL_NOUNS = "class|category|verdict|rating|topic"
+
+# What teachers call a row: after a label, an annotation ("a negative review"), where most other nouns make a compound
+# ("business class", "food label"), as do these before another noun ("a positive text message").
+_ROW_NOUNS = "review|sentence|statement|example|hypothesis|text|sentiment"
+_AFTER_NOUN = (
+    r"(?=[\"'\u201d*)\]]*(?:[.,;:!?)\n]|\s*$"
+    r"|\s+(?:of|about|for|from|on|in|by|with|that|which|who|where|is|was|to|and|but|as|at|because|[-\u2013\u2014(])(?!\w)))"
+)
 
 
 class Empty:
@@ -63,38 +72,33 @@ class LabelWords:
     """Texts that name their label the way an annotation does: ``(positive)``, ``a negative review``, ``Label: news``.
 
     A label's name as a word of the text is no fault: texts about travel speak of travel. Names that steering gold's
-    texts use in this way are let through.
+    texts use in this way are let through; one text is enough for "a negative review".
     """
 
     def __init__(self, task: Task, steer: pl.DataFrame) -> None:
-        nouns = "|".join([_LABEL_NOUNS, *(re.escape(name) for name in _columns(task))])
         self._patterns: dict[str, re.Pattern[str]] = {}
-        # An underscore is no end of a word.
-        self._words = {label: words(label.split("_")[0]) or [label] for label in task.spec.labels}
+        self._lengths = {label: len(words(label.split("_")[0])) or 1 for label in task.spec.labels}
+        self._begins = {label: _parts(label)[0].casefold() for label in task.spec.labels}
+        texts = [text for field in task.spec.text_fields for text in steer[field]]
         for label in task.spec.labels if task.spec.kind != "qa" else ():
-            name = r"[\s_-]+".join(re.escape(part) for part in re.split(r"[\s_-]+", label) if part)
-            exact = rf"|(?<!\w){re.escape(label)}(?!\w)" if "_" in label else ""
-            pattern = re.compile(
-                rf"[(\[{{<]\s*{name}\s*[)\]}}>]"
-                rf"|(?<!\w)(?:{nouns})\b\W{{0,3}}(?:is |as |of |was |: ?|= ?|- ?)?[\"']?{name}(?!\w)"
-                rf"|(?<!\w){name}\W{{1,2}}(?:{nouns})\b"
-                rf"|(?:^|[.!?:;=\n-]\s+){name}[.!]?$" + exact,
-                re.IGNORECASE,
-            )
-            texts = (text for field in task.spec.text_fields for text in steer[field])
+            named = _named_row(task, label)
+            known = any(re.search(named, text, re.IGNORECASE) for text in texts)
+            pattern = re.compile(_named_label(task, label) + ("" if known else f"|{named}"), re.IGNORECASE)
             if not natural((bool(pattern.search(text)) for text in texts), NATURAL_SHARE):
                 self._patterns[label] = pattern
 
     def refuse(self, row: Candidate) -> Refusal | None:
         """Refused when a written text names the row's label."""
-        pattern, named = self._patterns.get(row.label or ""), self._words.get(row.label or "", [])
+        pattern, label = self._patterns.get(row.label or ""), row.label or ""
         if pattern is None:
             return None
         for name in row.written:
-            # Words first: the pattern costs more. A text that is nothing but the name may be what such texts are like.
-            if len(row.words[name]) <= len(named) or not any(word.startswith(named[0]) for word in row.words[name]):
+            # The name first: the pattern costs more. A text that is nothing but the name may be what such texts are
+            # like.
+            text = row.texts[name]
+            if self._begins[label] not in text.casefold() or len(row.words[name]) <= self._lengths[label]:
                 continue
-            found = pattern.search(row.texts[name])
+            found = pattern.search(text)
             if found is not None:
                 return Refusal(LABEL_WORDS, f"names its label: {_shown(found[0])!r}")
         return None
@@ -135,7 +139,7 @@ class AnswerGiven:
 
     def refuse(self, row: Candidate) -> Refusal | None:
         """Refused when the answer's words stand in the question in the same order."""
-        answer, question = words(row.answer or ""), row.words.get("text2", [])
+        answer, question = letters_and_words(row.answer or ""), letters_and_words(row.texts.get("text2", ""))
         if not answer or not _within(answer, question):
             return None
         return Refusal(ANSWER_GIVEN, f"the question holds its answer {row.answer!r}")
@@ -154,10 +158,35 @@ def label_like_gates(task: Task, steer: pl.DataFrame) -> list[Phrase | LabelWord
     return found
 
 
-def _columns(task: Task) -> list[str]:
-    named: Mapping[str, str | None] = task.spec.fields.model_dump()
-    # "text" is a word of too many texts.
-    return [value for value in named.values() if value and value not in {"text", "text2"}]
+def _named_label(task: Task, label: str) -> str:
+    """Pattern of ``(positive)``, ``Sentiment: positive``, a last sentence ``Positive.``, ``not_entailment``."""
+    name = rf"(?<!\w){_name(label)}(?![\w-])"
+    columns = [re.escape(value) for value in (task.spec.fields.label, task.spec.fields.sublabel) if value]
+    nouns = "|".join([_LABEL_NOUNS, _LOOSE_LABEL_NOUNS, *columns])
+    # With its own underscore a name is no word of any text.
+    exact = rf"|(?<!\w){re.escape(label)}(?!\w)" if "_" in label else ""
+    return (
+        rf"[(\[{{<]\s*{_name(label)}\s*[)\]}}>]"
+        rf"|(?<!\w)(?:{nouns})\s?(?:[:=]|->|=>|\u2192)\s?[\"'(*]{{0,2}}{name}"
+        rf"|(?<!\w)(?:(?:{_LABEL_NOUNS}) (?:is|was|of)|label+ed(?: as)?|classified as) [\"'(*]{{0,2}}{name}"
+        r"(?=[\"'.,;:!?)*]|\s*$)"
+        rf"|(?:[.!?:=>\u2192\n]\s+){name}[.!]?\s*$" + exact
+    )
+
+
+def _named_row(task: Task, label: str) -> str:
+    """Pattern of ``a negative review``."""
+    fields = task.spec.fields
+    columns = [re.escape(value) for value in (fields.text, fields.text2) if value and value != "text2"]
+    return rf"(?<!\w){_name(label)}[\"'\u201d]?\s(?:{'|'.join([_ROW_NOUNS, *columns])})\b(?![\w-]){_AFTER_NOUN}"
+
+
+def _parts(label: str) -> list[str]:
+    return [part for part in re.split(r"[\s_-]+", label) if part] or [label]
+
+
+def _name(label: str) -> str:
+    return r"[\s_-]+".join(map(re.escape, _parts(label)))
 
 
 def _within(needle: list[str], hay: list[str]) -> bool:

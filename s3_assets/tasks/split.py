@@ -5,6 +5,7 @@ Belongs here: the assignment of rows to splits by a hash of the text. Does not b
 """
 
 import hashlib
+import unicodedata
 
 from s3_assets.tasks.gold_spec import SplitSpec
 
@@ -13,8 +14,8 @@ FEWEST_ROWS_FOR_TEST = 60
 
 
 def normalise(text: str) -> str:
-    """Text as compared for equality: case and whitespace do not matter."""
-    return " ".join(text.casefold().split())
+    """Text as compared for equality: case, whitespace and how accents are encoded do not matter."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def assign_split(text: str, shares: SplitSpec, with_test: bool) -> str:
