@@ -206,6 +206,8 @@ def test_labels_of_test_gold_play_no_part(task, gold):
         ('The film is great, label = "positive".', "label_words"),
         ("The film is great, and I would say the sentiment is positive.", "label_words"),
         ("The film is great; classified as positive.", "label_words"),
+        ("A positive review (the first of two).", "label_words"),
+        ("A non-positive review of it.", None),
         ("It got positive reviews from all who saw it.", None),
         ("She sent a positive text message about the film.", None),
         ("A film with a positive attitude to bread and butter.", None),

@@ -30,7 +30,7 @@ _LOOSE_LABEL_NOUNS = "class|category|verdict|rating|topic"
 _ROW_NOUNS = "review|sentence|statement|example|hypothesis|text|sentiment"
 _AFTER_NOUN = (
     r"(?=[\"'\u201d*)\]]*(?:[.,;:!?)\n]|\s*$"
-    r"|\s+(?:of|about|for|from|on|in|by|with|that|which|who|where|is|was|to|and|but|as|at|because|[-\u2013\u2014(])(?!\w)))"
+    r"|\s+(?:of|about|for|from|on|in|by|with|that|which|who|where|is|was|to|and|but|as|at|because|[-\u2013\u2014])(?!\w)|\s+\())"
 )
 
 
@@ -160,7 +160,7 @@ def label_like_gates(task: Task, steer: pl.DataFrame) -> list[Phrase | LabelWord
 
 def _named_label(task: Task, label: str) -> str:
     """Pattern of ``(positive)``, ``Sentiment: positive``, a last sentence ``Positive.``, ``not_entailment``."""
-    name = rf"(?<!\w){_name(label)}(?![\w-])"
+    name = rf"(?<![\w-]){_name(label)}(?![\w-])"
     columns = [re.escape(value) for value in (task.spec.fields.label, task.spec.fields.sublabel) if value]
     nouns = "|".join([_LABEL_NOUNS, _LOOSE_LABEL_NOUNS, *columns])
     # With its own underscore a name is no word of any text.
@@ -178,7 +178,7 @@ def _named_row(task: Task, label: str) -> str:
     """Pattern of ``a negative review``."""
     fields = task.spec.fields
     columns = [re.escape(value) for value in (fields.text, fields.text2) if value and value != "text2"]
-    return rf"(?<!\w){_name(label)}[\"'\u201d]?\s(?:{'|'.join([_ROW_NOUNS, *columns])})\b(?![\w-]){_AFTER_NOUN}"
+    return rf"(?<![\w-]){_name(label)}[\"'\u201d]?\s(?:{'|'.join([_ROW_NOUNS, *columns])})\b(?![\w-]){_AFTER_NOUN}"
 
 
 def _parts(label: str) -> list[str]:
