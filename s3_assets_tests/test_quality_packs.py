@@ -1,4 +1,4 @@
-"""What is left of a misbehaving teacher's rows after the gates, on real text; ``benchmarks/quality.py`` measures more."""
+"""What is left of a misbehaving teacher's rows after the gates, on real text (more: ``benchmarks/quality.py``)."""
 
 import polars as pl
 import pytest
