@@ -120,15 +120,21 @@ def test_extrapolated_rows_lead_to_their_error_and_to_the_raw_answer(loop):
     assert loop.ask("""select count(*) from extrapolated_set x anti join error_set e
                        on x.gold_id = e.gold_id and x.round = e.round and x.label = e.label""") == [(0,)]
     assert loop.ask("select count(*) from seed_set anti join teacher_calls using (request_id)") == [(0,)]
-    rows = loop.ask("""select x.text, x.item, c.request, c.response, g.text from extrapolated_set x
+    rows = loop.ask("""select x.text, x.repairs, x.item, c.request, c.response, g.text from extrapolated_set x
                        join gold g using (gold_id)
                        join teacher_calls c on c.request_id = x.request_id and c.outcome = 'answered'
                        qualify c.attempt = max(c.attempt) over (partition by x.request_id)""")
     assert len(rows) == loop.ask("select count(*) from extrapolated_set")[0][0]
-    for text, item, request, response, gold_text in rows:
+    assert {repairs for _, repairs, *_ in rows} == {None, "quotes"}
+    for text, repairs, item, request, response, gold_text in rows:
         # Of an answer that broke off, the text stands whole in what came.
         whole = written(response)
-        assert whole[item]["text"].strip() == text if whole else json.dumps(text)[1:-1] in response
+        if not whole:
+            assert json.dumps(text)[1:-1] in response
+        elif repairs is None:
+            assert whole[item]["text"].strip() == text
+        else:
+            assert whole[item]["text"].strip('" ') == text
         assert json.dumps(gold_text, ensure_ascii=False) in json.loads(request)["messages"][-1]["content"]
 
 

@@ -506,7 +506,7 @@ def test_real_text_loses_most_wrong_labels_and_few_right_ones(tmp_path, monkeypa
     known = {tuple(text.strip() for text in found): label for *found, label in pool.select(*texts, "label").iter_rows()}
     with simulated_teacher(folder, pack) as teacher:
         # Seed 1: of the movie reviews of seed 0 only four are labelled wrong, too few to tell a half.
-        asked = {"rows": {"per_round": 320}, "verify": "teacher", "seed": 1}
+        asked = {"rows": {"per_round": 480}, "verify": "teacher", "seed": 1}
         task = write_pack_task(tmp_path / "tasks", folder / pack, "small", teacher.url, **asked)
         gold = read_gold(task)
         steer = gold.filter(pl.col("split") == "steer").with_columns(prediction=pl.col("label"))
