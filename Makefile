@@ -33,7 +33,7 @@ test: setup ## the tests; needs no network, browser or packs
 
 test-packs: setup ## tests on real text; S3_ASSETS_PACKS names the folder of packs
 	@test -n "$(S3_ASSETS_PACKS)" || { echo "set S3_ASSETS_PACKS to the folder of packs"; exit 2; }
-	$(BIN)/pytest -q -m packs
+	$(BIN)/pytest -q -m packs -n $(WORKERS) --dist loadfile
 
 test-ui: setup ## tests of the UI in headless Chromium (found as chromium on the PATH, or S3_ASSETS_CHROMIUM)
 	$(BIN)/pip install --quiet --editable '.[ui]'

