@@ -269,7 +269,7 @@ def test_long_texts_are_searched_to_their_end(piece):
     # A pattern that tries every split of such a text would take hours.
     for pattern in (REFUSES, META_TALK):
         assert pattern.search(f"I'm sorry, but I cannot generate {piece * 20_000}") is None
-    assert REFUSES.search(f"I'm sorry, but I cannot generate reviews. {piece * 20_000}") is not None
+    assert REFUSES.search(f"{piece * 20_000} That goes against my programming.") is not None
 
 
 def test_texts_that_differ_in_how_accents_are_encoded_are_the_same(task, gold):
