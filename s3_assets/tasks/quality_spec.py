@@ -23,7 +23,9 @@ class GatesSpec(Section):
         True, description="Whether wrapping quotes, leading labels (Review:), Markdown and stray spaces are taken off."
     )
     refusal: bool = Field(True, description="Rows in which the teacher refuses instead of writing.")
-    meta_talk: bool = Field(True, description="Rows that talk about the request, or hold a placeholder.")
+    meta_talk: bool = Field(
+        True, description="Rows that talk about the request, or leave a blank to fill, as [insert title]."
+    )
     language: bool = Field(True, description="Rows in a script or, beyond doubt, a language that steering gold lacks.")
     length: float | None = Field(
         3.0, gt=1, description="Rows so many times shorter or longer, in words, than any row of steering gold."
