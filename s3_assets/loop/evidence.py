@@ -15,7 +15,6 @@ from s3_assets.loop.state import LIVE, MISSING, Board, NotReady
 from s3_assets.loop.steps import live_predictions
 from s3_assets.quality import suspects
 from s3_assets.quality.near import near_pairs
-from s3_assets.quality.shortcuts import describe, holders
 from s3_assets.store.parts import Warehouse
 from s3_assets.store.tables import table
 from s3_assets.tasks.gold import read_gold
@@ -229,6 +228,8 @@ def _shortcuts_held(
     task: Task, warehouse: Warehouse, rows: pl.DataFrame, round_: int
 ) -> Iterator[tuple[int, str, float]]:
     """Rows for which a shortcut to their own label holds, by place, with the rule in words and its excess over gold."""
+    from s3_assets.quality.shortcuts import describe, holders  # numpy, 0.2 s
+
     part = warehouse.live("shortcuts", loop_key(task, round_).columns())
     rules = part.read() if part is not None else pl.DataFrame(schema=table("shortcuts").schema)
     if rules.is_empty():

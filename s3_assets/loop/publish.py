@@ -21,8 +21,8 @@ from s3_assets.tasks.load import Task
 # When the step began, in UTC milliseconds: what the teacher was asked from then on, the part was made of.
 BEGAN = "began"
 
-# The checks that warned or not when the part was made, as JSON.
-WARNINGS = "warnings"
+# The blocking checks that passed when the part was made, and those that warned or not, as JSON.
+PASSED, WARNINGS = "passed", "warnings"
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def publish(
 ) -> StepResult:
     """Make one asset of one round live, or find it live already.
 
-    ``check`` gives the blocking checks, ``warn`` the others: these may take long, so what they found when the part was
+    ``check`` gives the blocking checks, ``warn`` the others: they may take long, so what they found when the part was
     made is noted in it. Raises ``NotReady`` when an input is missing or stale, ``ChecksFailed`` when a blocking check
     fails; then what was live stays live. ``version`` replaces the content hash as data version where rows hold times.
     ``force`` makes it anyway.
@@ -71,8 +71,8 @@ def publish(
     if live is not None and board.is_live(asset, round_) and not force:
         log.info("%s of round %d is there already, built from the same inputs", asset, round_)
         rows, noted = live.read(), live.metadata()
-        blocking = check(rows, inputs) if check else ()
-        # Parts of before warnings were noted have none.
+        # Parts of before checks were noted have none.
+        blocking = read_note(noted[PASSED]) if PASSED in noted else check(rows, inputs) if check else ()
         warnings = read_note(noted[WARNINGS]) if WARNINGS in noted else warn(rows, inputs) if warn else ()
         numbers = json.loads(noted.get("numbers", "{}"))
         return StepResult(live, rows, numbers, reused=True, checks=[*blocking, *warnings])
@@ -82,7 +82,8 @@ def publish(
     for done in warnings:
         if not done.passed:
             log.warning("%s of round %d: %s: %s", asset, round_, done.name, done.detail)
-    checks = [*(check(rows, inputs) if check else ()), *warnings]
+    blocking = check(rows, inputs) if check else ()
+    checks = [*blocking, *warnings]
     if any(done.blocking and not done.passed for done in checks):
         raise ChecksFailed(f"{asset} of round {round_} of task {task.name}", checks)
     notes = {
@@ -90,6 +91,7 @@ def publish(
         INPUTS: json.dumps({name: part.part_id for name, part in sorted(inputs.items())}),
         "numbers": json.dumps(numbers),
         BEGAN: str(began),
+        PASSED: note(blocking),
         WARNINGS: note(warnings),
     }
     if version is not None:

@@ -12,7 +12,6 @@ import polars as pl
 from s3_assets.generation.filling import ROW, SURPLUS
 from s3_assets.loop.checks import Check
 from s3_assets.quality.near import count_near_duplicates, near_pairs
-from s3_assets.quality.shortcuts import describe
 from s3_assets.quality.words import words
 
 MOST_ACCEPTED, LABELS_BALANCED, LENGTHS_LIKE_GOLD = "most_rows_accepted", "labels_balanced", "lengths_like_gold"
@@ -139,6 +138,8 @@ def labels_agreed(verdicts: pl.DataFrame) -> Check:
 
 def no_shortcuts(found: pl.DataFrame) -> Check:
     """No simple rule tells the label far better than in gold; ``found`` has the columns of table ``shortcuts``."""
+    from s3_assets.quality.shortcuts import describe  # numpy, 0.2 s
+
     if found.is_empty():
         return _warns(NO_SHORTCUTS, True, "no rule tells the label far better than in gold", {"shortcuts": 0})
     strongest = found.with_columns(excess=pl.col("tells") - pl.col("gold_tells")).sort("excess", descending=True)

@@ -21,7 +21,6 @@ from s3_assets.quality.candidate import Candidate
 from s3_assets.quality.gates import Gates
 from s3_assets.quality.overlap import GoldOverlap
 from s3_assets.quality.remedies import SHORTCUT, remedy
-from s3_assets.quality.shortcuts import find_shortcuts
 from s3_assets.store.identity import example_id
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.store.tables import table
@@ -103,6 +102,8 @@ def note_shortcuts(
     task: Task, warehouse: Warehouse, key: RoundKey, rows: pl.DataFrame, gold: pl.DataFrame
 ) -> pl.DataFrame:
     """Shortcuts of a seed set, also stored as the round's part of table ``shortcuts``."""
+    from s3_assets.quality.shortcuts import find_shortcuts  # numpy, 0.2 s
+
     steer, spec = gold.filter(pl.col("split") == "steer"), task.spec
     found = find_shortcuts(rows, steer, list(spec.labels), spec.fields_written, spec.shortcuts.excess)
     warehouse.write("shortcuts", key.columns(), frame_of("shortcuts", found.to_dicts(), key.columns()))

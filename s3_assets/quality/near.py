@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from s3_assets.quality.words import words
@@ -160,6 +159,8 @@ class NearIndex:
 
     def _likely(self, row: Sketch, lists: "Sequence[array[int]]") -> Sequence[int]:
         """Rows on the lists that may be near, in order."""
+        import numpy as np  # 0.2 s
+
         size, count = len(row.all_words), sum(map(len, lists))
         fewest, most = self._at_least * size - _ROUNDING, size / self._at_least + _ROUNDING
         if count <= _FEW:
@@ -190,6 +191,8 @@ class NearIndex:
 
     def _put_in_order(self, fields: int) -> None:
         """List all rows anew, by how many rows now have each word."""
+        import numpy as np  # 0.2 s
+
         has = np.bincount(np.frombuffer(self._words, dtype=np.uint32), minlength=len(self._numbers))
         self._order = array("q", np.argsort(np.argsort(has, kind="stable")).astype(np.int64).tobytes())
         self._listed, self._looked_at = {}, 0

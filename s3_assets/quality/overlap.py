@@ -8,7 +8,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from s3_assets.quality.candidate import Candidate, Refusal
@@ -30,6 +29,8 @@ class Grams:
     """Sequences of ``GRAM`` words of some texts, 8 bytes each."""
 
     def __init__(self, texts: Iterable[str]) -> None:
+        import numpy as np  # 0.2 s
+
         found = array("q")
         for text in texts:
             found.extend(_grams(words(text)))
@@ -37,6 +38,8 @@ class Grams:
 
     def any_of(self, found: Sequence[str]) -> bool:
         """Whether a text, as words, shares a sequence with them."""
+        import numpy as np  # 0.2 s
+
         if not len(self._sorted) or len(found) < GRAM:
             return False
         own = np.fromiter(_grams(found), dtype=np.int64)

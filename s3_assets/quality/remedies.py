@@ -17,7 +17,6 @@ import polars as pl
 from s3_assets.generation.filling import refused_row
 from s3_assets.quality.overlap import DUPLICATE, GOLD_COPY
 from s3_assets.quality.rules import CLASSES, ENDS, FIRST_CHARACTER, FIRST_WORDS, MARK, PUNCTUATION, QUOTE, QUOTES
-from s3_assets.quality.shortcuts import ADDED, describe, find_shortcuts, holders
 from s3_assets.quality.words import words
 from s3_assets.store.identity import example_id
 from s3_assets.tasks.quality_spec import ShortcutsSpec
@@ -68,6 +67,8 @@ def remedy(
     """
 
     def find(now: Sequence[_Row]) -> pl.DataFrame:
+        from s3_assets.quality.shortcuts import find_shortcuts  # numpy, 0.2 s
+
         return find_shortcuts(_frame(now, fields), steer, labels, fields, spec.excess)
 
     if spec.remedy == "strip":
@@ -94,6 +95,8 @@ def stripper(rule: str, value: str) -> _Strip | None:
 
 
 def _strip(rows: Sequence[_Row], steer: pl.DataFrame, find: _Find) -> tuple[list[_Row], list[_Row]]:
+    from s3_assets.quality.shortcuts import ADDED  # numpy, 0.2 s
+
     now, done = list(rows), set[tuple[str, str, str]]()
     for _ in range(MOST_PASSES):
         found = {(rule["field"], rule["rule"], rule["value"]) for rule in find(now).filter(ADDED).iter_rows(named=True)}
@@ -190,6 +193,8 @@ def _without_lead(text: str, first: Sequence[str]) -> str:
 
 
 def _rebalance(rows: Sequence[_Row], find: _Find, excess: float, rng: random.Random) -> tuple[list[_Row], list[_Row]]:
+    from s3_assets.quality.shortcuts import describe, holders  # numpy, 0.2 s
+
     now, refused, done = list(rows), list[_Row](), set[tuple[str, ...]]()
     left = Counter(row["label"] for row in rows)
     least = {label: math.ceil(LEAST_LEFT * count) for label, count in left.items()}
