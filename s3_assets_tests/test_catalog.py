@@ -14,9 +14,8 @@ import pytest
 
 from s3_assets.store.catalog import ANCHOR, CatalogError, build_catalog, connect, ensure_catalog
 from s3_assets.store.columns import Column, Table
-from s3_assets.store.joined_views import joined_views
+from s3_assets.store.derived import derived_views
 from s3_assets.store.parts import Warehouse
-from s3_assets.store.quality_views import quality_views
 from s3_assets.store.tables import tables
 from s3_assets.store.views import duckdb_type, file_views
 from s3_assets_tests.test_parts import KEY, write_seeds
@@ -212,7 +211,7 @@ def test_an_anchor_follows_its_table(warehouse: Warehouse, monkeypatch: pytest.M
 
 
 def test_everything_has_a_comment(empty: Warehouse, empty_con: duckdb.DuckDBPyConnection) -> None:
-    names = {view.name for view in (*file_views(empty.root), *joined_views(), *quality_views())} | {"catalog_info"}
+    names = {view.name for view in (*file_views(empty.root), *derived_views())} | {"catalog_info"}
     commented = dict(empty_con.execute("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
     assert set(commented) == names
     assert set(tables()) < names
@@ -226,7 +225,7 @@ def test_everything_has_a_comment(empty: Warehouse, empty_con: duckdb.DuckDBPyCo
 
 
 def test_documented_columns_are_the_views_columns(empty: Warehouse, empty_con: duckdb.DuckDBPyConnection) -> None:
-    for view in (*file_views(empty.root), *joined_views()):
+    for view in (*file_views(empty.root), *derived_views()):
         assert column(empty_con, f"SELECT column_name FROM (DESCRIBE {view.name})") == list(view.columns), view.name
 
 

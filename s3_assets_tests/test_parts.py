@@ -123,7 +123,7 @@ def test_a_wrong_schema_is_refused_and_leaves_nothing(warehouse: Warehouse, chan
 def test_a_missing_key_and_an_unknown_table_are_refused(warehouse: Warehouse) -> None:
     with pytest.raises(KeyError, match="arm"):
         warehouse.directory("seed_set", {"task": "toy"})
-    with pytest.raises(KeyError, match="known: drift, error_set"):
+    with pytest.raises(KeyError, match="known: drift, embeddings"):
         warehouse.directory("seeds", {})
 
 

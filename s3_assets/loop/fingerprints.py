@@ -27,7 +27,7 @@ EXPERIMENT, LEADERBOARD = "experiment", "leaderboard"
 ROUND_ASSETS = (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT, EXTRAPOLATED_SET)
 
 # Raised when a step's code changes what it writes for the same inputs.
-CODE_VERSIONS = {GOLD: 3, SEED_SET: 5, TRAINED_MODEL: 2, ERROR_SET: 2, EXTRAPOLATED_SET: 5, DRIFT: 2}
+CODE_VERSIONS = {GOLD: 3, SEED_SET: 5, TRAINED_MODEL: 2, ERROR_SET: 2, EXTRAPOLATED_SET: 5, DRIFT: 3}
 
 
 def loop_key(task: Task, round_: int) -> RoundKey:
@@ -81,21 +81,28 @@ def _declared(task: Task, asset: str, round_: int) -> Any:
         labels = {label: sorted(declared.sublabels) for label, declared in spec.labels.items()}
         return [spec.fields.model_dump(), labels, spec.kind, spec.gold.model_dump(), gold_digest(task)]
     if asset == SEED_SET and round_ == 0:
-        own = named_file(task, "seed_rows", spec.seed_rows, ()).digest() if spec.seed_rows else None
-        rationales = spec.rationales.model_dump() if spec.how.rationales else None
-        if own is not None:
-            gated = [spec.kind, list(spec.labels), spec.pair.model_dump(), spec.fields.model_dump()]
-            return [own, gated, spec.gates.model_dump(), spec.shortcuts.model_dump()]
-        asked = [seed_size(task), spec.rows.per_call, spec.rows.refill]
-        return [*_asked(task), *asked, rationales, contexts_digest(task), *_judged(task)]
+        return _declared_seed(task)
     if asset == TRAINED_MODEL:
         judged = spec.qa.model_dump() if spec.kind == "qa" else None
         return [spec.student.model_dump(), list(spec.labels), spec.seed, judged, trains_on_gold(task, round_)]
+    if asset == DRIFT:
+        return [spec.drift.model_dump(), list(spec.fields_written), spec.seed]
     if asset == EXTRAPOLATED_SET:
         how = [spec.how.extrapolates, spec.how.one_each, spec.how.shows_prediction]
         rows: list[Any] = [spec.rows.per_error, spec.rows.per_round, spec.rows.per_call, spec.rows.refill]
         return [*_asked(task), *rows, how, *_judged(task)]
     return None
+
+
+def _declared_seed(task: Task) -> list[Any]:
+    spec = task.spec
+    own = named_file(task, "seed_rows", spec.seed_rows, ()).digest() if spec.seed_rows else None
+    rationales = spec.rationales.model_dump() if spec.how.rationales else None
+    if own is not None:
+        gated = [spec.kind, list(spec.labels), spec.pair.model_dump(), spec.fields.model_dump()]
+        return [own, gated, spec.gates.model_dump(), spec.shortcuts.model_dump()]
+    asked = [seed_size(task), spec.rows.per_call, spec.rows.refill]
+    return [*_asked(task), *asked, rationales, contexts_digest(task), *_judged(task)]
 
 
 def _asked(task: Task) -> list[Any]:

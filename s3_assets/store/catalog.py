@@ -1,7 +1,7 @@
 """The catalog: a DuckDB file of views over the parts, for people and reports.
 
 Belongs here: building, checking and opening ``s3.duckdb``. Does not belong here: what the views say (``views.py``,
-``joined_views.py``, ``quality_views.py``). The pipeline never writes the file while it runs and never reads through
+``derived.py``). The pipeline never writes the file while it runs and never reads through
 it: it reads parts by path.
 """
 
@@ -14,10 +14,9 @@ import duckdb
 import polars as pl
 
 from s3_assets.store.columns import Table
+from s3_assets.store.derived import derived_macros, derived_views
 from s3_assets.store.identity import digest
-from s3_assets.store.joined_views import joined_views
 from s3_assets.store.parts import Warehouse
-from s3_assets.store.quality_views import quality_views
 from s3_assets.store.tables import tables
 from s3_assets.store.views import AS_OF, AS_OF_COMMENT, View, file_views, literal
 
@@ -92,8 +91,12 @@ def connect(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
 
 
 def _definitions(root: Path) -> list[str]:
-    statements = [f"CREATE MACRO as_of() AS {AS_OF}", f"COMMENT ON MACRO as_of IS {literal(AS_OF_COMMENT)}"]
-    for view in (*file_views(root), *joined_views(), *quality_views()):
+    statements = [
+        f"CREATE MACRO as_of() AS {AS_OF}",
+        f"COMMENT ON MACRO as_of IS {literal(AS_OF_COMMENT)}",
+        *derived_macros(),
+    ]
+    for view in (*file_views(root), *derived_views()):
         statements += _statements(view)
     return statements
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import polars as pl
 
+# Between the texts of a row that are one identity; no text holds it.
+SEPARATOR = "\x1f"
+
 
 def digest(value: Any, size: int = 16) -> str:
     """Hex hash of a JSON value (``size`` bytes). Key order does not matter; types do."""
@@ -25,6 +28,13 @@ def gold_id(text: str, text2: str | None) -> str:
 def example_id(text: str, text2: str | None, label: str, answer: str | None = None) -> str:
     """Identity of a synthetic row: its texts, label and answer."""
     return f"x_{digest([text, text2, label] if answer is None else [text, text2, label, answer], 8)}"
+
+
+def text_id(*texts: str | None) -> str:
+    """Identity of a text, or of the texts of a row together; those that are None do not count. Same as in SQL."""
+    # MD5 and this separator: what DuckDB can compute from the columns too (``store/embedding_views.py``).
+    joined = SEPARATOR.join(text for text in texts if text is not None)
+    return f"t_{hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()[:16]}"
 
 
 def frame_digest(frame: pl.DataFrame) -> str:

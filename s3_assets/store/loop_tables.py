@@ -1,7 +1,8 @@
 """The tables of the loop: gold, what each round makes of it, and what was refused.
 
 Belongs here: columns with their types and meaning. Does not belong here: what the teacher was asked
-(``teacher_tables.py``), comparing strategies (``experiment_tables.py``).
+(``teacher_tables.py``), how far synthetic rows are from gold (``drift_tables.py``), comparing strategies
+(``experiment_tables.py``).
 """
 
 import polars as pl
@@ -170,25 +171,6 @@ LOOP_TABLES = (
             Column("reason", pl.String, "Why, in words."),
             Column("value", pl.Float64, "Number the reason goes by, as the items that came; null where there is none."),
             Column("raw", pl.String, "The raw answer, or the item where it is no row."),
-        ),
-    ),
-    Table(
-        "drift",
-        "Distance of a round's seed set from steering gold, per metric and label.",
-        ROUND_KEYS,
-        (
-            *ROUND,
-            Column("reference", pl.String, "What the seed set is compared with: gold_steer."),
-            Column("label", pl.String, "Label compared, or null for all labels together."),
-            Column("metric", pl.String, "label_js, length_wasserstein, vocabulary_js or oov_share."),
-            Column("value", pl.Float64, "Value of the metric; 0 is no drift."),
-            Column("ci_low", pl.Float64, "Lower end of the 95% bootstrap interval; null where none is computed."),
-            Column("ci_high", pl.Float64, "Upper end of the 95% bootstrap interval; null where none is computed."),
-            Column(
-                "floor", pl.Float64, "What two random halves of the reference give: the value sampling alone explains."
-            ),
-            Column("n_ref", pl.Int64, "Rows of the reference."),
-            Column("n_syn", pl.Int64, "Rows of the seed set."),
         ),
     ),
 )

@@ -124,7 +124,10 @@ class Warehouse:
         file's metadata; ``data_version`` defaults to the content hash of the rows. Durable when it returns.
         """
         ordered = _conform(frame, table(name))
-        noted = {DATA_VERSION: frame_digest(ordered), **(notes or {})}
+        noted = dict(notes or {})
+        # Not computed where it is given: of vectors it takes longer than writing them.
+        if DATA_VERSION not in noted:
+            noted[DATA_VERSION] = frame_digest(ordered)
         return self._publish(name, self.directory(name, keys), ordered, noted, reset=False)
 
     def retire(self, name: str, keys: Mapping[str, str | int]) -> Part:

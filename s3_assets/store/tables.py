@@ -5,6 +5,7 @@ columns (the modules beside this one), paths, reading and writing (``parts.py``)
 """
 
 from s3_assets.store.columns import Table
+from s3_assets.store.drift_tables import DRIFT_TABLES
 from s3_assets.store.experiment_tables import EXPERIMENT_TABLES
 from s3_assets.store.loop_tables import LOOP_TABLES
 from s3_assets.store.quality_tables import QUALITY_TABLES
@@ -13,7 +14,8 @@ from s3_assets.store.teacher_tables import TEACHER_TABLES
 
 def tables() -> dict[str, Table]:
     """All tables by name."""
-    return {table.name: table for table in (*LOOP_TABLES, *QUALITY_TABLES, *TEACHER_TABLES, *EXPERIMENT_TABLES)}
+    groups = (LOOP_TABLES, QUALITY_TABLES, DRIFT_TABLES, TEACHER_TABLES, EXPERIMENT_TABLES)
+    return {table.name: table for group in groups for table in group}
 
 
 def table(name: str) -> Table:
