@@ -15,6 +15,7 @@ from s3_assets.assets.experiment import experiment_asset
 from s3_assets.assets.extrapolated_set import extrapolated_set_asset
 from s3_assets.assets.gold import gold_asset
 from s3_assets.assets.leaderboard import leaderboard_asset
+from s3_assets.assets.report import report_asset
 from s3_assets.assets.seed_set import seed_set_asset
 from s3_assets.assets.trained_model import trained_model_asset
 from s3_assets.leaving import leave_quickly
@@ -33,6 +34,7 @@ _ASSETS = (
     extrapolated_set_asset,
     experiment_asset,
     leaderboard_asset,
+    report_asset,
 )
 
 

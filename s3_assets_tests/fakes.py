@@ -129,6 +129,7 @@ def write_task(folder: Path, rows_csv: str | None = None, **keys: Any) -> Task:
         "teacher": {"backend": "embedded", "grammar": str(DEMO_FOLDER / "grammar.yaml")},
         "rows": {"seed": 24, "per_error": 2, "per_call": 4, "per_round": 20, "refill": True},
         "rationales": {"per_label": 6, "per_request": 2},
+        "drift": {"embeddings": False},
         **({"gates": LOOSE} if rows_csv is not None else {}),
         **keys,
     }

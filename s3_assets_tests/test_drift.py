@@ -1,62 +1,283 @@
-"""Drift metrics on texts small enough to check by hand."""
+"""Drift of a round: halvings, what is compared with what, and the rows of the table."""
 
-import math
+import random
+import re
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
-from s3_assets.drift.measures import label_js, length_wasserstein, measure_drift, oov_share, vocabulary_js
+from s3_assets.drift.halvings import HALVINGS, REFERENCE_ROWS, draw_halvings, summarise
+from s3_assets.drift.measures import FEWEST_OF_A_LABEL, measure_drift
+from s3_assets.drift.names import GOLD_STEER, ROUNDS_BEFORE, TEXT_METRICS, VECTOR_METRICS
+from s3_assets.loop.fingerprints import loop_key
+from s3_assets.loop.progress import round_figures
+from s3_assets.loop.steps import (
+    make_drift,
+    make_error_set,
+    make_extrapolated_set,
+    make_gold,
+    make_seed_set,
+    make_trained_model,
+)
+from s3_assets.store.identity import digest
+from s3_assets.store.parts import Warehouse
+from s3_assets_tests.fakes import REPOSITORY, write_task
 
-FIELDS = ("text",)
-
-
-def frame(rows):
-    return pl.DataFrame(rows, schema=["text", "text2", "label"], orient="row")
-
-
-def test_label_divergence():
-    assert label_js(["a", "b"], ["a", "b"], ["a", "b"]) == 0
-    assert label_js(["a"], ["b"], ["a", "b"]) == pytest.approx(1)
-    # p = (1/2, 1/2), q = (1, 0), middle = (3/4, 1/4)
-    expected = (0.5 * math.log2(0.5 / 0.75) + 0.5 * math.log2(0.5 / 0.25) + math.log2(1 / 0.75)) / 2
-    assert label_js(["a", "b"], ["a"], ["a", "b"]) == pytest.approx(expected)
-
-
-def test_length_distance():
-    assert length_wasserstein([["x"] * 3], [["x"] * 5]) == 2
-    assert length_wasserstein([["x"], ["x"] * 3], [["x"] * 3, ["x"]]) == 0
-
-
-def test_vocabulary():
-    assert vocabulary_js([["a", "b"]], [["b", "a"]]) == 0
-    assert vocabulary_js([["a"]], [["b"]]) == pytest.approx(1)
-    assert oov_share([["a"]], [["a", "b", "b", "c"]]) == 0.75
+LABELS = ("a", "b")
+DISTANCES = ("length_wasserstein", "vocabulary_js", "oov_share", "mmd2", "frechet", "c2st_auc")
 
 
-def test_same_distribution_is_near_its_floor_and_another_is_not():
-    words = ["dull", "bright", "slow", "quick", "warm", "cold", "long", "short"]
-    texts = [(f"{words[n % 8]} {words[n * 3 % 8]} film {words[n * 5 % 8]}", None, "ab"[n % 2]) for n in range(200)]
-    near = measure_drift(frame(texts[:100]), frame(texts[100:]), ["a", "b"], 0, FIELDS)
-    far = measure_drift(
-        frame([("wholly other material here", None, "a")] * 50), frame(texts[100:]), ["a", "b"], 0, FIELDS
+def made_up(count, seed, kind="plain", first_round=0, labels=LABELS):
+    """Rows of words from one of two vocabularies, with text2 for pairs."""
+    rng = random.Random(seed)
+    words = [f"{kind}{number}" for number in range(40)]
+    most = {"plain": 9, "far": 14}[kind]
+    texts = [" ".join(rng.choices(words, k=rng.randint(4, most))) for _ in range(2 * count)]
+    return pl.DataFrame(
+        {
+            "text": texts[:count],
+            "text2": texts[count:],
+            "label": [labels[number % len(labels)] for number in range(count)],
+            "first_round": [first_round] * count,
+        }
     )
-    for found, bound in ((near, 1.5), (far, None)):
-        row = found.filter((pl.col("metric") == "vocabulary_js") & pl.col("label").is_null()).row(0, named=True)
-        assert row["n_ref"] == 100
-        if bound:
-            assert row["value"] <= bound * row["floor"]
-        else:
-            assert row["value"] > 5 * row["floor"]
 
 
-def test_a_label_without_rows_is_left_out():
-    found = measure_drift(
-        frame([("a b", None, "a")]), frame([("a b", None, "a"), ("c", None, "b")]), ["a", "b"], 0, FIELDS
+def vectors(rows):
+    """A vector for each text, the same each time; those of the other vocabulary lie apart."""
+    found = np.empty((rows.height, 6), np.float32)
+    for place, texts in enumerate(rows.select(pl.col("^text2?$")).iter_rows()):
+        found[place] = np.random.default_rng(int(digest(list(texts)), 16)).normal(size=6)
+        found[place, 0] += 2 * texts[0].startswith("far")
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def measure(seed_set, steer, round_=0, labels=LABELS, fields=("text", "text2"), seed=0, given=vectors):
+    return measure_drift(seed_set, steer, round_, labels, fields, seed, given)
+
+
+def one(found, metric, label=None, reference=GOLD_STEER):
+    return found.row(by_predicate=pl.all_horizontal(*is_(metric, label, reference)), named=True)
+
+
+def is_(metric, label, reference):
+    return pl.col("metric") == metric, pl.col("label").eq_missing(label), pl.col("reference") == reference
+
+
+def test_halves_are_apart_and_as_large_as_what_is_compared_with_them():
+    draws = draw_halvings(np.arange(100), np.arange(100, 131), np.random.default_rng(0))
+    assert len(draws) == HALVINGS
+    for draw in draws:
+        assert [len(set(rows)) for rows in (draw.synthetic, draw.half, draw.other)] == [15, 15, 15]
+        assert not set(draw.half) & set(draw.other)
+        assert max(draw.synthetic) < 100 <= min(*draw.half, *draw.other)
+    assert len({tuple(draw.other) for draw in draws}) == HALVINGS
+
+
+def test_with_few_synthetic_rows_every_draw_has_all_and_the_half_is_cut():
+    for draw in draw_halvings(np.arange(6), np.arange(100, 140), np.random.default_rng(0)):
+        assert sorted(draw.synthetic) == list(range(6))
+        assert (len(draw.half), len(draw.other)) == (6, 20)
+
+
+def test_a_large_reference_is_cut_first_and_a_small_one_not_halved():
+    draws = draw_halvings(np.arange(5000), np.arange(5000, 9000), np.random.default_rng(0))
+    assert len({row for draw in draws for row in (*draw.half, *draw.other)}) == REFERENCE_ROWS
+    (draw,) = draw_halvings(np.arange(9), np.arange(9, 12), np.random.default_rng(0))
+    assert (len(draw.synthetic), draw.half, len(draw.other)) == (9, None, 3)
+
+
+def test_halves_vary_as_the_whole_reference_does():
+    """The standard error of a mean of 40 rows, from halves of one sample of 40."""
+    sample = np.random.default_rng(1).normal(size=40)
+    rows = np.arange(40)
+    draws = [draw for seed in range(20) for draw in draw_halvings(rows, rows, np.random.default_rng(seed))]
+    found = np.std([sample[draw.other].mean() for draw in draws])
+    assert found == pytest.approx(sample.std(ddof=1) / np.sqrt(40), rel=0.1)
+
+
+def test_value_interval_and_floor_are_of_the_draws():
+    found = summarise(list(range(101)), [1.0, 3.0])
+    assert (found.value, found.ci_low, found.ci_high, found.floor) == (50, 2.5, 97.5, 2)
+    found = summarise([4.0], [])
+    assert (found.value, found.ci_low, found.ci_high, found.floor) == (4, None, None, None)
+
+
+def test_the_same_distribution_is_at_its_floor_and_another_is_far_from_it():
+    steer = made_up(120, 0)
+    near, far = measure(made_up(300, 1), steer), measure(made_up(300, 2, "far"), steer)
+    for metric in DISTANCES:
+        same, other = one(near, metric), one(far, metric)
+        assert same["ci_low"] <= same["floor"] <= same["ci_high"], metric
+        assert other["ci_low"] > same["ci_high"], metric
+        assert other["ci_low"] > other["floor"], metric
+        # The floor is gold's, whatever it is compared with.
+        assert same["floor"] == pytest.approx(other["floor"]), metric
+    for metric in ("coverage", "density"):
+        same = one(near, metric)
+        assert same["ci_low"] <= same["floor"] <= same["ci_high"], metric
+    assert one(far, "coverage")["ci_high"] < one(far, "coverage")["floor"]
+    assert one(near, "mmd2_p")["value"] > 0.05
+    assert one(far, "mmd2_p")["value"] == 1 / 500
+    assert one(near, "c2st_auc")["value"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_diversity_stands_beside_that_of_as_many_gold_rows():
+    steer = made_up(100, 0)
+    # Three texts again and again.
+    poor = pl.concat([made_up(6, 1)] * 40)
+    for metric in ("distinct_1", "distinct_2", "vendi"):
+        found = one(measure(poor, steer), metric)
+        assert found["ci_high"] < found["floor"], metric
+        found = one(measure(made_up(300, 2), steer), metric)
+        assert found["ci_low"] <= found["floor"] <= found["ci_high"], metric
+
+
+def test_every_metric_is_measured_over_all_and_by_label():
+    seed_set = pl.concat([made_up(100, 1), made_up(60, 2, first_round=1)])
+    found = measure(seed_set, made_up(80, 0), round_=1)
+    every = {*TEXT_METRICS, *VECTOR_METRICS}
+    for reference, n_ref, n_syn in ((GOLD_STEER, 80, 160), (ROUNDS_BEFORE, 100, 60)):
+        for label in (None, *LABELS):
+            rows = found.filter(pl.col("label").eq_missing(label), reference=reference)
+            assert set(rows["metric"]) == (every if label is None else every - {"label_js"})
+            assert rows["metric"].is_unique().all()
+            share = 1 if label is None else 2
+            assert set(rows.select("n_ref", "n_syn").iter_rows()) == {(n_ref // share, n_syn // share)}
+    assert found.filter(pl.col("value").is_null() | pl.col("value").is_nan()).is_empty()
+    assert set(found.filter(pl.col("floor").is_null())["metric"]) == {"mmd2_p"}
+    assert found.select((pl.col("ci_low") > pl.col("ci_high")).any()).item() is False
+
+
+def test_added_rows_are_compared_with_those_before_alone():
+    before, added = made_up(100, 1), made_up(60, 2, "far", first_round=1)
+    found = measure(pl.concat([before, added]), made_up(80, 0), round_=1)
+    # The floor of the first is that between halves of the seed set before.
+    assert one(found, "vocabulary_js", reference=ROUNDS_BEFORE)["value"] == pytest.approx(1)
+    assert one(found, "vocabulary_js", reference=ROUNDS_BEFORE)["floor"] < 0.3
+    assert one(found, "vocabulary_js")["value"] < 0.7
+    for round_, rows in ((0, before), (1, before)):
+        assert set(measure(rows, made_up(80, 0), round_)["reference"]) == {GOLD_STEER}
+
+
+def test_without_vectors_their_metrics_are_left_out():
+    found = measure(made_up(40, 1), made_up(40, 0), given=None)
+    assert set(found["metric"]) == set(TEXT_METRICS)
+    both = measure(made_up(40, 1), made_up(40, 0))
+    # Draws are the same.
+    assert both.filter(pl.col("metric").is_in(TEXT_METRICS)).equals(found)
+
+
+def test_a_label_with_few_rows_on_a_side_is_left_out():
+    steer, few = made_up(40, 0), made_up(FEWEST_OF_A_LABEL - 1, 1, labels=("b",))
+    assert set(measure(pl.concat([made_up(40, 2, labels=("a",)), few]), steer)["label"]) == {None, "a"}
+    assert set(measure(steer, pl.concat([made_up(40, 2, labels=("a",)), few]))["label"]) == {None, "a"}
+    enough = made_up(FEWEST_OF_A_LABEL, 1, labels=("b",))
+    found = measure(pl.concat([made_up(40, 2, labels=("a",)), enough]), steer)
+    assert set(found["label"]) == {None, "a", "b"}
+    # Halves of 10 rows are too few for 20 a Frechet distance needs.
+    assert found.filter(label="b", metric="frechet").is_empty()
+
+
+def test_very_few_rows_give_what_is_defined_without_floors():
+    found = measure(made_up(3, 1), made_up(3, 0))
+    assert set(found["label"]) == {None}
+    assert {*TEXT_METRICS, "mmd2", "mmd2_p", "vendi"} == set(found["metric"])
+    assert found.select("ci_low", "ci_high", "floor").null_count().row(0) == (found.height,) * 3
+    # One gold row: no distance between gold rows, so no kernel.
+    assert set(measure(made_up(3, 1), made_up(1, 0))["metric"]) == set(TEXT_METRICS)
+    assert measure(made_up(3, 1), made_up(0, 0)).is_empty()
+
+
+def test_results_follow_from_rows_and_seed_alone():
+    seed_set, steer = pl.concat([made_up(40, 1), made_up(24, 2, first_round=1)]), made_up(30, 0)
+    found = measure(seed_set, steer, round_=1)
+    assert measure(seed_set, steer, round_=1).equals(found)
+    shuffled = measure(seed_set.sample(fraction=1, shuffle=True, seed=1), steer.reverse(), round_=1)
+    assert shuffled.equals(found)
+    assert not measure(seed_set, steer, round_=1, seed=1).equals(found)
+    # Another label more changes nothing about a group.
+    more = measure(pl.concat([seed_set, made_up(30, 3, labels=("c",))]), steer, 1, ("c", "b", "a"))
+    for label in LABELS:
+        group = pl.col("label") == label, pl.col("reference") == GOLD_STEER
+        assert_frame_equal(more.filter(*group), found.filter(*group))
+
+
+def test_every_field_counts():
+    steer = made_up(40, 0)
+    swapped = steer.rename({"text": "text2", "text2": "text"}).select(steer.columns)
+    assert one(measure(swapped, steer, given=None), "oov_share")["value"] > 0
+    far = made_up(40, 1, "far")
+    mixed = steer.with_columns(text2=far["text2"])
+    by_both, by_second = (
+        one(measure(mixed, steer, fields=fields, given=None), "vocabulary_js")["value"]
+        for fields in (("text", "text2"), ("text2",))
     )
-    assert set(found["label"]) == {None, "a"}
+    assert by_second == pytest.approx(1)
+    assert by_both < 0.8
 
 
-def test_both_texts_of_a_pair_count():
-    assert measure_drift(frame([("a", "b", "x")]), frame([("b", "a", "x")]), ["x", "y"], 0, ("text", "text2")).filter(
-        pl.col("metric") == "vocabulary_js"
-    )["value"].to_list() == [0, 0]
+def test_questions_have_no_labels_to_compare():
+    rows, steer = (made_up(40, seed, labels=("answer",)) for seed in (1, 0))
+    found = measure(rows, steer, labels=("answer",), fields=("text2",))
+    assert set(found["label"]) == {None}
+    assert set(found["metric"]) == {*TEXT_METRICS, *VECTOR_METRICS} - {"label_js"}
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory, tiny_student, one_thread):
+    """Two rounds of the small task, with vectors of MiniLM."""
+    place = tmp_path_factory.mktemp("drift")
+    student = {"weights": str(tiny_student), "epochs": 1, "min_steps": 0}
+    task = write_task(place / "tasks", student=student, drift={"embeddings": True})
+    warehouse = Warehouse(place / "warehouse")
+    make_gold(task, warehouse)
+    for make in (make_seed_set, make_trained_model, make_error_set, make_drift, make_extrapolated_set):
+        make(task, warehouse, 0)
+    make_seed_set(task, warehouse, 1)
+    return task, warehouse, make_drift(task, warehouse, 1)
+
+
+def test_two_rounds_with_real_vectors(loop):
+    task, warehouse, result = loop
+    first, second = (warehouse.live("drift", loop_key(task, round_).columns()).read() for round_ in range(2))
+    seed_set = warehouse.live("seed_set", loop_key(task, 1).columns()).read()
+    added = seed_set.filter(first_round=1).height
+    assert set(first["reference"]) == {GOLD_STEER}
+    assert set(second["reference"]) == {GOLD_STEER, ROUNDS_BEFORE}
+    assert one(second, "mmd2", reference=ROUNDS_BEFORE)["n_ref"] == seed_set.height - added == 24
+    assert one(second, "mmd2", reference=ROUNDS_BEFORE)["n_syn"] == added
+    for rows in (first, second):
+        assert set(rows.filter(pl.col("label").is_null(), reference=GOLD_STEER)["metric"]) == {
+            *TEXT_METRICS,
+            *VECTOR_METRICS,
+        }
+        # The embedded teacher's rows are no gold, and MiniLM sees it.
+        assert one(rows, "mmd2")["value"] > one(rows, "mmd2")["floor"]
+        assert one(rows, "mmd2_p")["value"] < 0.05
+    assert set(result.numbers) >= {*TEXT_METRICS, *VECTOR_METRICS}
+    assert result.numbers["mmd2"] == one(second, "mmd2")["value"]
+    figures = round_figures(task, warehouse, 1)
+    assert (figures.drift, figures.drift_floor) == tuple(
+        one(second, "vocabulary_js")[key] for key in ("value", "floor")
+    )
+
+
+def test_every_text_of_the_rounds_has_a_vector_once(loop):
+    task, warehouse, _ = loop
+    kept = pl.concat([part.read() for part in warehouse.parts("embeddings", {"task": task.name})])
+    steer = warehouse.live("gold", {"task": task.name}).read().filter(split="steer")
+    seed_set = warehouse.live("seed_set", loop_key(task, 1).columns()).read()
+    assert kept.height == len({*steer["text"], *seed_set["text"]})
+
+
+def test_the_document_explains_every_metric():
+    text = (REPOSITORY / "docs" / "drift.md").read_text()
+    for metric in (*TEXT_METRICS, *VECTOR_METRICS):
+        assert re.search(rf"^\| [^|]*`{metric}`", text, re.MULTILINE), metric
+    for reference in (GOLD_STEER, ROUNDS_BEFORE):
+        assert f"`{reference}`" in text
+    assert Path(REPOSITORY / "benchmarks" / "drift.py").is_file()

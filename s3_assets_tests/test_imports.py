@@ -53,7 +53,7 @@ def test_only_training_imports_torch_and_only_asking_the_client(small_task, tmp_
         "make_seed_set": ({"openai"}, STUDENT),
         "make_trained_model": (STUDENT, TEACHER),
         "make_error_set": (set(), STUDENT | TEACHER | {"scipy"}),
-        "make_drift": (set(), STUDENT | TEACHER),
+        "make_drift": ({"scipy"}, STUDENT | TEACHER | {"sklearn"}),
         "make_extrapolated_set": ({"openai"}, STUDENT),
     }
     for function, (needed, unwanted) in rules.items():

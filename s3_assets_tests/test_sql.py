@@ -140,7 +140,7 @@ def test_an_unknown_table_is_answered_with_the_views(warehouse: Warehouse) -> No
     result = ask("SELECT * FROM seeds")
     assert result.exit_code == 1
     assert "Table with name seeds does not exist" in result.stderr
-    assert "Views: catalog_info, drift, error_set" in result.stderr
+    assert "Views: catalog_info, drift, embeddings" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,8 @@ def test_the_graph_shows_all_assets_kinds_and_edges(browser):
         assert ("3 partitions" in drawn[name]) == (name != "gold")
         checks = f"0 / {len(CHECKS[name])} Passed" if name in CHECKS else "\N{EN DASH}"
         assert drawn[name][drawn[name].index("Asset checks") + 1] == checks
-    # One more leads to the group that compares.
-    assert page.locator("path[marker-end]").count() == sum(map(len, UPSTREAM.values())) + 1
+    # Three more lead to the group that compares: from gold, and from what the report is made of.
+    assert page.locator("path[marker-end]").count() == sum(map(len, UPSTREAM.values())) + 3
 
 
 def test_comparing_is_a_group_of_its_own_with_a_partition_for_each_arm_and_seed(browser):
@@ -163,7 +163,7 @@ def test_an_asset_page_tells_group_and_edges(browser, name):
         links = page.get_by_text(title, exact=True).locator("..").get_by_role("link")
         shown[title] = [text.splitlines()[0].removeprefix("small / ") for text in links.all_inner_texts()]
     assert shown["Upstream assets"] == sorted(UPSTREAM[name])
-    compared = ["experiment"] if name == "gold" else []
+    compared = {"gold": ["experiment"], "error_set": ["report"], "drift": ["report"]}.get(name, [])
     below = [below for below, above in UPSTREAM.items() if name in above]
     assert shown["Downstream assets"] == sorted(below + compared)
     assert shown["Group"] == ["small"]
@@ -249,6 +249,22 @@ def test_every_round_page_shows_rows_and_sample_or_table(browser, server):
         else:
             assert rows["text"][0][:100] in lines[0]
         assert "dagster/partition_row_count" in plots(page)
+
+
+def test_the_report_is_materialized_by_a_click_and_shows_its_pictures(browser, server):
+    page = browser.open("/assets/small/report")
+    page.get_by_role("button", name=re.compile("Materialize$")).click()
+    browser.wait_for_run()
+    browser.open("/assets/small/report")
+    page.get_by_text("bytes", exact=True).wait_for()
+    assert browser.metadata("file") == "reports/small.html"
+    written = server.warehouse.root / "reports" / "small.html"
+    assert browser.metadata("bytes") == str(written.stat().st_size)
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="accuracy", exact=True))
+    row.get_by_text("Show markdown", exact=False).last.click()
+    picture = page.get_by_role("img", name="accuracy")
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") == 900
 
 
 @pytest.mark.parametrize("name", CHECKS)

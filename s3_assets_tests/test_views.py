@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from s3_assets_tests.test_parts import KEY, frame_of, seeds, write_seeds
 
 # Later than any part of the tests, so that they need not wait for the second the views look back.
 LATER = "SET VARIABLE as_of = TIMESTAMPTZ '2200-01-01 00:00:00+00'"
+ASKED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -222,7 +224,7 @@ def loop_of_two_rounds(warehouse: Warehouse) -> None:
     )
     # The step ran twice: the second time everything came from the ledger and nothing was asked anew.
     put(warehouse, "teacher_uses", use | {"request_id": "r2", "from_ledger": True})
-    call = {"request_id": "r2", "teacher_id": "t", "model": "big"}
+    call = {"request_id": "r2", "teacher_id": "t", "model": "big", "asset": "extrapolated_set", "asked_at": ASKED_AT}
     put(
         warehouse,
         "teacher_calls",
@@ -232,7 +234,14 @@ def loop_of_two_rounds(warehouse: Warehouse) -> None:
         | {"cost": 0.25},
     )
     # Paid for by another arm, used by this one.
-    paid = {"request_id": "r1", "attempt": 0, "outcome": "answered", "response": "[]", "prompt_tokens": 100}
+    paid = {
+        "request_id": "r1",
+        "asset": "seed_set",
+        "attempt": 0,
+        "outcome": "answered",
+        "response": "[]",
+        "prompt_tokens": 100,
+    }
     put(warehouse, "teacher_calls", call | paid, key=RoundKey(KEY.task, "other", 0, 0))
 
 

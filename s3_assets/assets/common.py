@@ -13,9 +13,10 @@ import dagster as dg
 from s3_assets.assets.shown import Events, declaration, describe
 from s3_assets.loop import quality_checks as quality
 from s3_assets.loop.checks import BLOCKING, EVERY_CLASS, LABELS_KNOWN, NO_GOLD_TEXT
-from s3_assets.loop.fingerprints import EXPERIMENT, LEADERBOARD
+from s3_assets.loop.fingerprints import EXPERIMENT, LEADERBOARD, REPORT
 from s3_assets.partitions import partitions_of
 from s3_assets.quality.overlap import GRAM, HELD_OUT_OVERLAP
+from s3_assets.store.tables import tables
 from s3_assets.tasks.load import Task
 
 # Tag of the runs that one `s3-assets run` makes.
@@ -68,13 +69,13 @@ CHECK_PARTITIONS_WARNING = "Specifying a partitions_def on an AssetCheckSpec is 
 
 
 def asset_key(task: Task, name: str) -> dg.AssetKey:
-    """``<task>/<name>``; the name is also the table."""
+    """``<task>/<name>``; the name is also the table, if the asset has one."""
     return dg.AssetKey([task.name, name])
 
 
 def group_of(task: Task, name: str) -> str:
-    """The task's loop is one group, so that all of it can be materialized for a round; comparing is another."""
-    return f"{task.name}_compared" if name in (EXPERIMENT, LEADERBOARD) else task.name
+    """The task's loop is one group, so that all of it can be materialized for a round; what compares is another."""
+    return f"{task.name}_compared" if name in (EXPERIMENT, LEADERBOARD, REPORT) else task.name
 
 
 def paying_run(context: dg.AssetExecutionContext) -> str:
@@ -101,7 +102,7 @@ def task_asset(
         deps=[asset_key(task, above) for above in upstream],
         partitions_def=partitions_of(task, name),
         group_name=group_of(task, name),
-        kinds={"parquet", *kinds},
+        kinds={"parquet", *kinds} if name in tables() else kinds,
         tags={"s3/kind": task.spec.kind, "s3/strategy": task.spec.strategy},
         description=describe(task, name, text),
         metadata=declaration(name),

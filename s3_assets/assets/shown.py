@@ -15,7 +15,7 @@ from s3_assets.loop.checks import Check, ChecksFailed
 from s3_assets.loop.fingerprints import ROUND_ASSETS
 from s3_assets.loop.publish import StepResult
 from s3_assets.loop.state import NotReady
-from s3_assets.store.tables import table
+from s3_assets.store.tables import tables
 from s3_assets.student.errors import StudentError
 from s3_assets.student.weights import WeightsError
 from s3_assets.tasks.load import Task, TaskError
@@ -98,19 +98,23 @@ def run_step(
 
 
 def declaration(name: str) -> dict[str, Any]:
-    """Metadata that belongs to the asset itself: its columns.
+    """Metadata that belongs to the asset itself: its columns, if it has a table.
 
     No ``dagster/table_name``: it must be unique, and assets of all tasks share a table; Dagster would link them.
     """
+    if name not in tables():
+        return {}
     columns = [
         dg.TableColumn(column.name, _TYPES.get(column.dtype, "timestamp"), column.comment)
-        for column in table(name).columns
+        for column in tables()[name].columns
     ]
     return {"dagster/column_schema": dg.TableSchema(columns)}
 
 
 def describe(task: Task, name: str, text: str) -> str:
     """Asset description: what it is, then the query that shows its rows. The UI lists the columns itself."""
+    if name not in tables():
+        return text
     own = f" and arm = '{task.spec.strategy}' and seed = {task.spec.seed}" if name in ROUND_ASSETS else ""
     return f"{text}\n\nIn DuckDB: `select * from {name} where task = '{task.name}'{own}`"
 

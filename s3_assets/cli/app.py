@@ -15,10 +15,13 @@ from s3_assets.cli.demo import demo
 from s3_assets.cli.estimate import estimate
 from s3_assets.cli.leaderboard import leaderboard
 from s3_assets.cli.ledger import ledger
+from s3_assets.cli.lineage import lineage
 from s3_assets.cli.new_task import new_task
+from s3_assets.cli.report import report
 from s3_assets.cli.reset import reset
 from s3_assets.cli.review import review
 from s3_assets.cli.run import RunFailed, run
+from s3_assets.cli.snapshot import snapshot
 from s3_assets.cli.sql import sql
 from s3_assets.cli.status import status
 from s3_assets.leaving import leave_quickly
@@ -40,11 +43,14 @@ app.command("run")(run)
 app.command("status")(status)
 app.command("compare")(compare)
 app.command("leaderboard")(leaderboard)
+app.command("report")(report)
 app.command("sql")(sql)
+app.command("lineage")(lineage)
 app.command("review")(review)
 app.command("reset")(reset)
 app.add_typer(ledger, name="ledger")
 app.command("catalog")(catalog)
+app.command("snapshot")(snapshot)
 app.command("demo")(demo)
 
 

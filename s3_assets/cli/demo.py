@@ -27,7 +27,8 @@ order by e.round""",
     "Drift of each round's seed set from steering gold, beside what sampling alone explains": f"""
 select round, metric, round(value, 3) as value, round(floor, 3) as floor, n_syn
 from drift
-where task = '{DEMO_TASK}' and arm = 'default' and seed = 0 and label is null
+where task = '{DEMO_TASK}' and arm = 'default' and seed = 0 and reference = 'gold_steer' and label is null
+  and metric in ('vocabulary_js', 'length_wasserstein', 'mmd2', 'coverage', 'c2st_auc', 'distinct_2')
 order by metric, round""",
 }
 

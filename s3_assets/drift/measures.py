@@ -1,134 +1,205 @@
-"""How far a round's seed set is from gold, in numbers that need no model.
+"""How far a round's rows are from steering gold and from the rounds before, by every metric.
 
-Belongs here: distances between two sets of labelled texts, with the floor that sampling alone explains. Does not
-belong here: where they are stored (``loop/steps.py``, table ``drift``).
+Belongs here: what is compared with what, and which metrics are taken of it. Does not belong here: the metrics and the
+draws (the modules beside this one), vectors of texts (``vectors.py``), storing (``loop/steps.py``, table ``drift``).
 """
 
-import random
-import re
-import statistics
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-GOLD_STEER = "gold_steer"
+from s3_assets.drift.classifier import c2st_auc
+from s3_assets.drift.frechet import Basis, fit_basis, frechet
+from s3_assets.drift.halvings import REFERENCE_ROWS, Draw, Figures, Numbers, draw_halvings, summarise
+from s3_assets.drift.kernels import Floats, median_distance, mmd2, permutation_p, squared_distances, vendi
+from s3_assets.drift.names import GOLD_STEER, ROUNDS_BEFORE
+from s3_assets.drift.neighbours import coverage_and_density
+from s3_assets.drift.texts import Counts, count_words, label_js, text_metrics
+from s3_assets.drift.vectors import Vectors
+from s3_assets.store.identity import digest
 
-# Random halvings of the reference that the floor is averaged over.
-HALVINGS = 10
+# Labels with fewer rows on either side are left out.
+FEWEST_OF_A_LABEL = 10
 
-_WORD = re.compile(r"\w+(?:'\w+)?")
+# Draws whose rows a classifier is trained on, ten times each: about as long as all other metrics on all draws.
+CLASSIFIER_DRAWS = 10
 
-_Documents = Sequence[Sequence[str]]
+# Synthetic rows in the permutation test: its power is bounded by the reference.
+PERMUTED_ROWS = 1000
 
-T = TypeVar("T")
+FIGURES = ("reference", "label", "metric", "value", "ci_low", "ci_high", "floor", "n_ref", "n_syn")
 
 
 def measure_drift(
-    synthetic: pl.DataFrame, reference: pl.DataFrame, labels: Sequence[str], seed: int, fields: Sequence[str]
+    seed_set: pl.DataFrame,
+    steer: pl.DataFrame,
+    round_: int,
+    labels: Sequence[str],
+    fields: Sequence[str],
+    seed: int,
+    vectors: Callable[[pl.DataFrame], Vectors] | None = None,
 ) -> pl.DataFrame:
-    """Every metric, over all labels and per label, of ``synthetic`` against ``reference`` (columns ``fields``, label).
+    """Every metric of a round (docs/drift.md), in the columns of the table ``drift`` from ``reference`` on.
 
-    Metrics: ``label_js`` and ``vocabulary_js`` are Jensen-Shannon divergences in bits (0 to 1), ``length_wasserstein``
-    is the mean distance between sorted lengths in words, ``oov_share`` the share of the reference's words that the
-    synthetic texts never use. ``floor`` is the mean over random halves of the reference, so it overstates the floor at
-    full size; interval columns are null.
+    ``seed_set`` has the columns ``fields``, label and first_round; ``steer`` the first two. The whole seed set is
+    compared with ``steer``, and rows first in ``round_`` with those of rounds before; over all labels and, where there
+    are two or more ``labels``, by label. ``vectors`` gives a vector of length 1 for each row of a frame with the
+    columns ``fields``; without it metrics on vectors are left out, as are those that too few rows leave undefined. The
+    order of rows does not matter, and no group's draws depend on what else is measured.
     """
-    rng = random.Random(seed)
-    rows = [
-        _row(
-            "label_js",
-            None,
-            synthetic,
-            reference,
-            label_js(synthetic["label"].to_list(), reference["label"].to_list(), labels),
-            _floor(reference["label"].to_list(), lambda a, b: label_js(a, b, labels), rng),
-        )
-    ]
-    for label in (None, *labels):
-        chosen = [
-            frame if label is None else frame.filter(pl.col("label") == label) for frame in (synthetic, reference)
+    rows = _sorted(seed_set, [*fields, "label", "first_round"]), _sorted(steer, [*fields, "label"])
+    pool = pl.concat(rows, how="diagonal")
+    vectors_of = vectors(pool) if vectors is not None else None
+    synthetic = np.arange(seed_set.height)
+    gold = np.arange(seed_set.height, pool.height)
+    # A second thread only waits: matrices are small and many. This limits libraries that are loaded by now, and SciPy,
+    # which the metrics import, has a BLAS of its own.
+    with threadpool_limits(1):
+        space = None if vectors_of is None else _fit(vectors_of[gold], seed)
+        known = _Rows(pool["label"].to_numpy(), count_words(pool.select(fields).iter_rows()), vectors_of)
+        first = pool["first_round"].to_numpy()[synthetic]
+        compared = [(GOLD_STEER, synthetic, gold)]
+        compared.append((ROUNDS_BEFORE, synthetic[first == round_], synthetic[first < round_]))
+        found = [
+            row
+            for reference, one, other in compared
+            for row in _compare(known, space, reference, one, other, labels, seed)
         ]
-        if any(frame.is_empty() for frame in chosen):
-            continue
-        documents = [_documents(frame, fields) for frame in chosen]
-        for name, measure in (
-            ("length_wasserstein", length_wasserstein),
-            ("vocabulary_js", vocabulary_js),
-            ("oov_share", oov_share),
-        ):
-            floor = _floor(documents[1], measure, rng)
-            rows.append(_row(name, label, chosen[0], chosen[1], measure(*documents), floor))
-    types = {"value": pl.Float64, "floor": pl.Float64, "label": pl.String, "ci_low": pl.Float64, "ci_high": pl.Float64}
-    return pl.DataFrame(rows, schema_overrides=types)
+    types = dict.fromkeys(FIGURES[:3], pl.String) | dict.fromkeys(FIGURES[3:7], pl.Float64)
+    return pl.DataFrame(found, types | dict.fromkeys(FIGURES[7:], pl.Int64))
 
 
-def label_js(synthetic: Sequence[str], reference: Sequence[str], labels: Sequence[str]) -> float:
-    """Jensen-Shannon divergence of the two label distributions, in bits."""
-    return _jensen_shannon(Counter(synthetic), Counter(reference), labels)
+@dataclass(frozen=True)
+class _Rows:
+    """Rows with all that metrics read of them; None in place of vectors where there are none."""
+
+    labels: NDArray[np.object_]
+    counts: Counts
+    vectors: Vectors | None
+
+    def take(self, rows: Numbers) -> "_Rows":
+        return _Rows(
+            self.labels[rows], self.counts.take(rows), self.vectors[rows] if self.vectors is not None else None
+        )
+
+    @property
+    def known_vectors(self) -> Vectors:
+        if self.vectors is None:
+            raise ValueError("these rows have no vectors")
+        return self.vectors
+
+    @cached_property
+    def within(self) -> Floats:
+        """Squared distances between the rows."""
+        return squared_distances(self.known_vectors, self.known_vectors)
 
 
-def length_wasserstein(synthetic: _Documents, reference: _Documents) -> float:
-    """Wasserstein-1 distance of the two distributions of length, in words."""
-    from scipy.stats import wasserstein_distance  # about 1 s
+@dataclass(frozen=True)
+class _Space:
+    """What steering gold fixes for all rounds and references: the kernel's width, the principal components."""
 
-    return float(
-        wasserstein_distance([len(document) for document in synthetic], [len(document) for document in reference])
-    )
-
-
-def vocabulary_js(synthetic: _Documents, reference: _Documents) -> float:
-    """Jensen-Shannon divergence of the two word distributions, in bits."""
-    counts = _count(synthetic), _count(reference)
-    return _jensen_shannon(*counts, sorted(counts[0].keys() | counts[1].keys()))
+    width: float | None
+    basis: Basis
 
 
-def oov_share(synthetic: _Documents, reference: _Documents) -> float:
-    """Share of the reference's running words that no synthetic text holds."""
-    known, used = set(_count(synthetic)), _count(reference)
-    total = used.total()
-    return sum(count for word, count in used.items() if word not in known) / total if total else 0.0
-
-
-def _jensen_shannon(first: Counter[str], second: Counter[str], support: Sequence[str]) -> float:
-    from scipy.spatial.distance import jensenshannon
-
-    # SciPy gives the distance, the square root of the divergence.
-    return float(jensenshannon([first[word] for word in support], [second[word] for word in support], base=2) ** 2)
-
-
-def _floor(
-    reference: Sequence[T], measure: Callable[[Sequence[T], Sequence[T]], float], rng: random.Random
-) -> float | None:
-    if len(reference) < 4:
+def _fit(gold: Vectors, seed: int) -> _Space | None:
+    if len(gold) < 2:
         return None
-    values = []
-    for _ in range(HALVINGS):
-        drawn = rng.sample(list(reference), len(reference))
-        values.append(measure(drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]))
-    return statistics.fmean(values)
+    return _Space(median_distance(gold, _random(seed, "width")), fit_basis(gold))
 
 
-def _documents(frame: pl.DataFrame, fields: Sequence[str]) -> list[list[str]]:
-    return [_WORD.findall(" ".join(texts).lower()) for texts in frame.select(fields).iter_rows()]
+def _compare(
+    known: _Rows,
+    space: _Space | None,
+    reference: str,
+    synthetic: Numbers,
+    rows: Numbers,
+    labels: Sequence[str],
+    seed: int,
+) -> Iterator[dict[str, object]]:
+    """Rows of the table for one reference, over all labels and by label."""
+    for label in (None, *(labels if len(labels) > 1 else ())):
+        one, other = synthetic, rows
+        if label is not None:
+            one, other = (numbers[known.labels[numbers] == label] for numbers in (one, other))
+        if min(len(one), len(other)) < (1 if label is None else FEWEST_OF_A_LABEL):
+            continue
+        draws = draw_halvings(one, other, _random(seed, "halvings", reference, label))
+        figures = _figures(known, draws, _Measure(space, labels if label is None and len(labels) > 1 else ()))
+        if space is not None and space.width is not None:
+            figures |= _test(known, space.width, one, other, _random(seed, "test", reference, label))
+        sizes = {"n_ref": len(other), "n_syn": len(one)}
+        for metric, found in figures.items():
+            yield {"reference": reference, "label": label, "metric": metric, **asdict(found), **sizes}
 
 
-def _count(documents: _Documents) -> Counter[str]:
-    return Counter(word for document in documents for word in document)
+def _figures(known: _Rows, draws: Sequence[Draw], measure: "_Measure") -> dict[str, Figures]:
+    values, floors = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    for number, draw in enumerate(draws):
+        other = known.take(draw.other)
+        for into, rows in ((values, draw.synthetic), (floors, draw.half)):
+            if rows is not None:
+                found = measure(known.take(rows), other, trained=number < CLASSIFIER_DRAWS)
+                for metric, value in found.items():
+                    into[metric].append(value)
+    return {metric: summarise(found, floors[metric]) for metric, found in values.items()}
 
 
-def _row(
-    metric: str, label: str | None, synthetic: pl.DataFrame, reference: pl.DataFrame, value: float, floor: float | None
-) -> dict[str, object]:
+@dataclass(frozen=True)
+class _Measure:
+    """All metrics that are taken of every draw. Without ``labels`` their distribution is not compared."""
+
+    space: _Space | None
+    labels: Sequence[str]
+
+    def __call__(self, one: _Rows, other: _Rows, trained: bool) -> Mapping[str, float]:
+        """Those that are defined of rows ``one`` against ``other``, by name; ``trained``: of a classifier too."""
+        found: dict[str, float | None] = {}
+        if self.labels:
+            found["label_js"] = label_js(list(one.labels), list(other.labels), self.labels)
+        found |= text_metrics(one.counts, other.counts)
+        if self.space is not None:
+            found |= _vector_metrics(self.space, one, other)
+            if trained:
+                found["c2st_auc"] = c2st_auc(one.known_vectors, other.known_vectors)
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _vector_metrics(space: _Space, one: _Rows, other: _Rows) -> dict[str, float | None]:
+    first, second = one.known_vectors, other.known_vectors
+    between = squared_distances(first, second)
+    coverage, density = coverage_and_density(other.within, between) or (None, None)
     return {
-        "reference": GOLD_STEER,
-        "label": label,
-        "metric": metric,
-        "value": value,
-        "ci_low": None,
-        "ci_high": None,
-        "floor": floor,
-        "n_ref": reference.height,
-        "n_syn": synthetic.height,
+        "mmd2": None if space.width is None else mmd2(one.within, other.within, between, space.width),
+        "frechet": frechet(space.basis.project(first), space.basis.project(second)),
+        "coverage": coverage,
+        "density": density,
+        "vendi": vendi(first),
     }
+
+
+def _test(
+    known: _Rows, width: float, synthetic: Numbers, reference: Numbers, rng: np.random.Generator
+) -> dict[str, Figures]:
+    """The p-value of ``mmd2``, of all rows where they are not too many. It has neither interval nor floor."""
+    drawn = [
+        known.known_vectors[rng.choice(rows, most, replace=False) if len(rows) > most else rows]
+        for rows, most in ((synthetic, PERMUTED_ROWS), (reference, REFERENCE_ROWS))
+    ]
+    found = permutation_p(drawn[0], drawn[1], width, rng)
+    return {} if found is None else {"mmd2_p": Figures(found, None, None, None)}
+
+
+def _sorted(rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    return rows.select(columns).sort(columns)
+
+
+def _random(seed: int, *names: str | None) -> np.random.Generator:
+    """Random numbers of one purpose, the same whatever else is measured."""
+    return np.random.default_rng([seed, int(digest(list(names)), 16)])

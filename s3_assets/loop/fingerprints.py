@@ -21,7 +21,7 @@ from s3_assets.teacher.request import sampling, teacher_id
 
 GOLD, SEED_SET, TRAINED_MODEL = "gold", "seed_set", "trained_model"
 ERROR_SET, EXTRAPOLATED_SET, DRIFT = "error_set", "extrapolated_set", "drift"
-EXPERIMENT, LEADERBOARD = "experiment", "leaderboard"
+EXPERIMENT, LEADERBOARD, REPORT = "experiment", "leaderboard", "report"
 
 # Order within a round: each step reads only what stands before it, or the round before.
 ROUND_ASSETS = (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT, EXTRAPOLATED_SET)

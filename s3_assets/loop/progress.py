@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from s3_assets.drift.names import GOLD_STEER
 from s3_assets.loop.fingerprints import DRIFT, SEED_SET, TRAINED_MODEL, loop_key
 from s3_assets.loop.steps import live_predictions
 from s3_assets.loop.stop import Gain, gains
@@ -71,7 +72,8 @@ def round_figures(task: Task, warehouse: Warehouse, round_: int) -> RoundFigures
     rows = {split: _split(task, warehouse, round_, split) for split in ("steer", "select", "test")}
     scores = {split: _score(predictions) for split, predictions in rows.items()}
     trained = model.read().row(0, named=True) if model else {}
-    measured = drift.read().filter(pl.col("label").is_null() & (pl.col("metric") == HEADLINE_DRIFT)) if drift else None
+    headline = {"reference": GOLD_STEER, "metric": HEADLINE_DRIFT}
+    measured = drift.read().filter(pl.col("label").is_null(), **headline) if drift else None
     steer = scores["steer"]
     return RoundFigures(
         round=round_,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from s3_assets.drift.measures import measure_drift
+from s3_assets.drift.names import GOLD_STEER
 from s3_assets.generation.contexts import read_contexts, writable
 from s3_assets.generation.extrapolate import write_extrapolated_set
 from s3_assets.generation.seed import write_seed_set
@@ -224,18 +224,24 @@ def make_extrapolated_set(
 
 
 def make_drift(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
-    """Distance of the round's seed set from steering gold."""
+    """Distance of the round's seed set from steering gold, and of the rows it added from those of earlier rounds."""
     key = loop_key(task, round_)
 
     def make(inputs: Inputs) -> Made:
+        from s3_assets.drift.measures import measure_drift  # numpy and scipy, about 1 s
+        from s3_assets.drift.vectors import row_vectors
+
+        spec = task.spec
         steer = inputs[GOLD].read().filter(pl.col("split") == "steer")
         # A context that rows take from gold as it stands is no distance from gold.
-        fields = task.spec.fields_written
-        measured = measure_drift(inputs[SEED_SET].read(), steer, list(task.spec.labels), task.spec.seed, fields)
+        fields = spec.fields_written
+        embedded = (lambda rows: row_vectors(warehouse, task.name, rows, fields)) if spec.drift.embeddings else None
+        measured = measure_drift(inputs[SEED_SET].read(), steer, round_, list(spec.labels), fields, spec.seed, embedded)
         schema = table(DRIFT).schema
         leading = (pl.lit(value, schema[name]).alias(name) for name, value in key.columns().items())
-        rows = measured.with_columns(leading).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
-        return rows, dict(rows.filter(pl.col("label").is_null()).select("metric", "value").iter_rows())
+        rows = measured.with_columns(leading).select(list(schema))
+        shown = rows.filter(pl.col("label").is_null(), pl.col("reference") == GOLD_STEER)
+        return rows, dict(shown.select("metric", "value").iter_rows())
 
     return publish(task, warehouse, DRIFT, round_, make, force=force)
 

@@ -14,11 +14,11 @@ import duckdb
 import polars as pl
 
 from s3_assets.store.columns import Table
-from s3_assets.store.derived import derived_macros, derived_views
+from s3_assets.store.derived import derived_statements
 from s3_assets.store.identity import digest
 from s3_assets.store.parts import Warehouse
 from s3_assets.store.tables import tables
-from s3_assets.store.views import AS_OF, AS_OF_COMMENT, View, file_views, literal
+from s3_assets.store.views import AS_OF, AS_OF_COMMENT, Macro, View, file_views, literal
 
 # Clients from DuckDB 1.4 on can open it.
 STORAGE_VERSION = "v1.4.0"
@@ -41,7 +41,7 @@ def build_catalog(warehouse: Warehouse) -> Path:
             con.execute(f"ATTACH {literal(pending.as_posix())} AS s3 (STORAGE_VERSION {literal(STORAGE_VERSION)})")
             con.execute("USE s3")
             con.execute("BEGIN")
-            for statement in (*_definitions(warehouse.root), *_statements(_info(warehouse.root))):
+            for statement in (*_definitions(warehouse.root), *_info(warehouse.root).statements()):
                 con.execute(statement)
             con.execute("COMMIT")
             con.execute("USE memory")
@@ -91,22 +91,9 @@ def connect(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
 
 
 def _definitions(root: Path) -> list[str]:
-    statements = [
-        f"CREATE MACRO as_of() AS {AS_OF}",
-        f"COMMENT ON MACRO as_of IS {literal(AS_OF_COMMENT)}",
-        *derived_macros(),
-    ]
-    for view in (*file_views(root), *derived_views()):
-        statements += _statements(view)
-    return statements
-
-
-def _statements(view: View) -> list[str]:
-    return [
-        f"CREATE VIEW {view.name} AS {view.query}",
-        f"COMMENT ON VIEW {view.name} IS {literal(view.comment)}",
-        *(f'COMMENT ON COLUMN {view.name}."{name}" IS {literal(text)}' for name, text in view.columns.items()),
-    ]
+    as_of = Macro("as_of", (), AS_OF_COMMENT, AS_OF)
+    files = [statement for view in file_views(root) for statement in view.statements()]
+    return [*as_of.statements(), *files, *derived_statements()]
 
 
 def _info(root: Path) -> View:

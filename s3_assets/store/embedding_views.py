@@ -26,9 +26,13 @@ def embedding_views() -> list[View]:
   FROM seed_set
   WHERE first_round = round
 ), keyed AS (
-  SELECT * EXCLUDE (text, text2), text_id(text, text2) AS text_id FROM rows
-  UNION ALL
-  SELECT * EXCLUDE (text, text2), text_id(text2, NULL) AS text_id FROM rows WHERE text2 IS NOT NULL
+  -- One pass over the rows: read twice, DuckDB would keep them with their texts first.
+  SELECT
+    kind, task, arm, seed, round, row_id, label,
+    unnest(
+      CASE WHEN text2 IS NULL THEN [text_id(text, NULL)] ELSE [text_id(text, text2), text_id(text2, NULL)] END
+    ) AS text_id
+  FROM rows
 )
 SELECT kind, task, arm, seed, round, row_id, label, text_id, encoder, embedding
 FROM keyed

@@ -117,10 +117,13 @@ LEFT JOIN paid USING ({keys})"""
 
 def _row_origin() -> View:
     query = """WITH answered AS (
-  SELECT DISTINCT ON (request_id) request_id, teacher_id, model AS teacher_model, response
+  -- Grouped by what it is joined on: DuckDB leaves the join out where nobody asks for an answer.
+  SELECT
+    request_id, arg_max(teacher_id, asked_at) AS teacher_id, arg_max(model, asked_at) AS teacher_model,
+    arg_max(response, asked_at) AS response
   FROM teacher_calls
   WHERE outcome = 'answered'
-  ORDER BY request_id, asked_at DESC
+  GROUP BY request_id
 )
 SELECT
   s.task, s.arm, s.seed, s.round,
@@ -134,13 +137,13 @@ SELECT
   e.prediction AS wrong_prediction,
   e.probability AS wrong_probability,
   e.model_id AS wrong_model_id,
-  s.request_id, s.item,
+  request_id, s.item,
   a.teacher_id, a.teacher_model, a.response
 FROM seed_set s
 LEFT JOIN gold g ON g.task = s.task AND g.gold_id = s.gold_id
 LEFT JOIN error_set e
   ON e.task = s.task AND e.arm = s.arm AND e.seed = s.seed AND e.round = s.first_round - 1 AND e.gold_id = s.gold_id
-LEFT JOIN answered a ON a.request_id = s.request_id"""
+LEFT JOIN answered a USING (request_id)"""
     seed_set = {column.name: column.comment for column in tables()["seed_set"].columns}
     return View(
         "row_origin",

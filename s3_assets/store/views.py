@@ -41,6 +41,33 @@ class View:
     columns: dict[str, str]
     query: str
 
+    def statements(self) -> list[str]:
+        """What makes it, with its comments."""
+        return [f"CREATE VIEW {self.name} AS {self.query}", *self.comments("VIEW")]
+
+    def comments(self, what: str) -> list[str]:
+        """Its comments, as those of a ``VIEW`` or of a ``TABLE`` with its columns."""
+        return [
+            f"COMMENT ON {what} {self.name} IS {literal(self.comment)}",
+            *(f'COMMENT ON COLUMN {self.name}."{name}" IS {literal(text)}' for name, text in self.columns.items()),
+        ]
+
+
+@dataclass(frozen=True)
+class Macro:
+    """One macro: its parameters, its comment and its body, an expression or, of a ``table`` macro, a query."""
+
+    name: str
+    parameters: tuple[str, ...]
+    comment: str
+    body: str
+    table: bool = False
+
+    def statements(self) -> list[str]:
+        """What makes it, with its comment."""
+        made = f"CREATE MACRO {self.name}({', '.join(self.parameters)}) AS {'TABLE ' if self.table else ''}{self.body}"
+        return [made, f"COMMENT ON MACRO {'TABLE ' if self.table else ''}{self.name} IS {literal(self.comment)}"]
+
 
 def literal(value: str) -> str:
     """``value`` as an SQL string."""
@@ -61,6 +88,11 @@ def duckdb_type(dtype: pl.DataType) -> str:
     if isinstance(dtype, pl.Datetime):
         return "TIMESTAMPTZ" if dtype.time_zone else "TIMESTAMP"
     return _TYPES[dtype.base_type()]
+
+
+def _stored(dtype: pl.DataType) -> str:
+    """DuckDB's name of the type a column has when it is read from a file: arrays are lists there."""
+    return f"{duckdb_type(_inner(dtype))}[]" if isinstance(dtype, pl.Array) else duckdb_type(dtype)
 
 
 def _inner(dtype: pl.Array | pl.List) -> pl.DataType:
@@ -90,10 +122,16 @@ def _table_view(root: Path, table: Table) -> View:
         shown = f"""_part IN (
   SELECT max(file) FROM glob({glob}) WHERE {_stamp("file")} <= as_of() GROUP BY {_folder("file")}
 )"""
-    # By name: parts written before a column was added show null in it.
+    # By name: parts written before a column was added show null in it. Given here, so that no file is opened to learn
+    # which columns there are, in each of the queries that read many views.
+    schema = ", ".join(
+        f"{literal(c.name)}: {{name: {literal(c.name)}, type: {literal(_stored(table.schema[c.name]))}, "
+        "default_value: NULL}"
+        for c in table.columns
+    )
     query = f"""SELECT
   {columns}
-FROM read_parquet({glob}, union_by_name = true, hive_partitioning = false, filename = '_part')
+FROM read_parquet({glob}, schema = MAP {{{schema}}}, hive_partitioning = false, filename = '_part')
 WHERE {shown}"""
     return View(table.name, table.comment, {c.name: c.comment for c in table.columns}, query)
 

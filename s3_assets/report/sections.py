@@ -1,0 +1,284 @@
+"""The sections of the report: their sentences, pictures and tables.
+
+Belongs here: what is said of the figures. Does not belong here: reading them (``facts.py``, ``map.py``), drawing,
+the page around them (``page.py``).
+"""
+
+import polars as pl
+
+from s3_assets.drift.names import GOLD_STEER, ROUNDS_BEFORE
+from s3_assets.report.blocks import NOTHING, Block, DataTable, Picture, dollars, measured, number, percent
+from s3_assets.report.drawing import svg
+from s3_assets.report.drift_picture import METRICS, metrics_of, overall, panel_figure
+from s3_assets.report.facts import Facts, RoundFacts
+from s3_assets.report.map import MOST_POINTS, Map
+from s3_assets.report.map_picture import map_svg
+from s3_assets.report.pictures import (
+    SPLIT_NAMES,
+    accuracy_figure,
+    cost_figure,
+    f1_of,
+    funnel_figure,
+    score_of,
+    totals,
+)
+
+_MADE_OF = {
+    GOLD_STEER: "seed set against steering gold",
+    ROUNDS_BEFORE: "new rows against older ones",
+}
+
+
+def measure_of(facts: Facts) -> str:
+    """Name of the score that is drawn."""
+    return "exact match" if facts.task.spec.kind == "qa" else "accuracy"
+
+
+def accuracy(facts: Facts) -> Block:
+    """Score and errors of every round."""
+    measure = measure_of(facts)
+    used = "the rows that the student gets wrong" if _by_errors(facts) else "any of it"
+    says = (
+        f"{measure.capitalize()} of each round's student. Steering gold is what the teacher writes from, {used}; "
+        "selecting gold chooses the epoch and stops the loop; test gold is reported and feeds nothing. Lines are 95% "
+        "Wilson intervals over gold rows, of one training seed: another seed moves the figures as well."
+    )
+    heading = f"{measure.capitalize()} by round"
+    figure = accuracy_figure(facts.rounds, measure)
+    if figure is None:
+        return Block("accuracy", heading, says, left_out="No round has a student yet.")
+    notes = [f"There is no {name}." for split, name in SPLIT_NAMES.items() if not facts.gold[split]]
+    if facts.task.spec.kind == "qa":
+        notes.append("Marks without a fill are the mean F1 of answers, which has no interval here.")
+    picture = Picture(svg(figure, "accuracy-picture", heading, _spoken(facts.rounds)))
+    return Block("accuracy", heading, says, [picture], [_scores_table(facts)], notes)
+
+
+def drift(facts: Facts) -> Block:
+    """Drift from steering gold, and of new rows from older ones, with floors."""
+    says = (
+        "How far the seed set of each round is from steering gold, by metric. Bars are 95% intervals where there are "
+        "any; the dashed line is the floor: what two samples of gold differ by, which sampling alone explains."
+    )
+    names = metrics_of(facts.drift)
+    if not names:
+        left_out = f"No round has drift; `s3-assets run {facts.task.name}` or the asset drift measures it."
+        return Block("drift", "Drift by round", says, left_out=left_out)
+    pictures = [_drift_picture(facts.drift, name, GOLD_STEER) for name in names]
+    rows = facts.drift.sort("reference", "metric", pl.col("label").fill_null(""), "round").to_dicts()
+    columns = ("metric", "compared", "label", "round", "value", "95% from", "to", "floor", "rows of gold", "rows")
+    table = DataTable(
+        "Drift by metric, label and round",
+        columns,
+        [
+            [
+                row["metric"],
+                _MADE_OF.get(row["reference"], row["reference"]),
+                row["label"] or "all",
+                str(row["round"]),
+                *(measured(row[name]) for name in ("value", "ci_low", "ci_high", "floor")),
+                number(row["n_ref"]),
+                number(row["n_syn"]),
+            ]
+            for row in rows
+        ],
+        words=frozenset(("compared", "label")),
+    )
+    return Block("drift", "Drift by round", says, pictures, [table])
+
+
+def novelty(facts: Facts) -> Block | None:
+    """Drift of the rows a round added from those before; None where it is not measured."""
+    names = metrics_of(facts.drift, ROUNDS_BEFORE)
+    if not names:
+        return None
+    says = (
+        "The same metrics between the rows that a round added and all rows before them: whether a round brought "
+        "something else. The numbers are in the table above."
+    )
+    return Block(
+        "novelty",
+        "New rows against older ones",
+        says,
+        [_drift_picture(facts.drift, name, ROUNDS_BEFORE) for name in names],
+    )
+
+
+def map_block(facts: Facts, found: Map | str) -> Block:
+    """The map, or why there is none."""
+    says = (
+        "Steering gold and the rows that each round added, by what their texts mean to the encoder that drift goes by. "
+        "Selecting and test gold are not on it."
+    )
+    if isinstance(found, str):
+        return Block("map", "Map of texts", says, left_out=found)
+    gold = [point for point in found.points if point.round is None]
+    errors = sum(point.error for point in gold)
+    description = (
+        f"{len(gold)} rows of steering gold, of which {errors} are errors of round {found.last_round}, and "
+        f"{len(found.points) - len(gold)} rows that rounds added, as points."
+    )
+    of_rows = f"{len(found.points):,} of {found.rows:,} rows are shown, the same share of gold and of every round. "
+    notes = [
+        (of_rows if found.rows > MOST_POINTS else "")
+        + "The axes are the first two principal components of 384-dimensional vectors and hold "
+        f"{found.explained:.0%} of their variance: points far apart are different, points close together may be "
+        "different too. Distances here are a hint, drift above is measured on whole vectors."
+    ]
+    picture = Picture(map_svg(found, "Map of texts", description))
+    counted = pl.DataFrame({"round": [point.round for point in found.points], "label": [p.label for p in found.points]})
+    labels = list(facts.task.spec.labels) if facts.task.spec.kind != "qa" else []
+    rounds = sorted({point.round for point in found.points if point.round is not None})
+    rows = []
+    for name, mine in (("steering gold", None), *((f"added by round {round_}", round_) for round_ in rounds)):
+        of_group = counted.filter(pl.col("round").eq_missing(pl.lit(mine, pl.Int64)))
+        per_label = [number(of_group.filter(pl.col("label") == label).height) for label in labels]
+        rows.append([name, number(of_group.height), *per_label])
+    table = DataTable("Points on the map", ("rows", "all", *labels), rows)
+    return Block("map", "Map of texts", says, [picture], [table], notes)
+
+
+def funnel(facts: Facts) -> Block:
+    """Rows asked for, refused and accepted."""
+    source = "the errors of the round before" if _by_errors(facts) else "rows of steering gold"
+    says = (
+        "What became of the rows asked for. The rows of round 0 are the seed; those of a later round were written from "
+        f"{source}. The line is the number asked for: what is missing to it never came."
+    )
+    gates = sorted({gate for one in facts.rounds for gate in one.rejections.gates})
+    faults = sorted({fault for one in facts.rounds for fault in one.rejections.faults})
+    columns = ("round", "asked for", "returned", *(f"refused: {gate}" for gate in gates), "accepted")
+    rows = [
+        [
+            str(one.round),
+            number(one.rows_requested),
+            number(one.accepted + one.refused),
+            *(number(one.rejections.gates.get(gate, 0)) for gate in gates),
+            number(one.accepted),
+            *(number(one.rejections.faults.get(fault, 0)) for fault in faults),
+        ]
+        for one in facts.rounds
+    ]
+    spoken = "; ".join(
+        f"round {row[0]}: {one.accepted} accepted of {row[1]} asked for"
+        for row, one in zip(rows, facts.rounds, strict=True)
+    )
+    picture = Picture(svg(funnel_figure(facts.rounds), "funnel-picture", "Rows asked for and accepted", spoken))
+    table = DataTable(
+        "Rows by round" + ("; of answers that could not be used, the number" if faults else ""),
+        (*columns, *(f"answers: {fault}" for fault in faults)),
+        rows,
+    )
+    return Block("funnel", "Rows asked for and accepted", says, [picture], [table])
+
+
+def cost(facts: Facts) -> Block:
+    """Calls, tokens and dollars, and what they bought."""
+    costs = [one.cost for one in facts.rounds]
+    priced = None not in costs and any(costs)
+    split = "test" if any(one.figures.test for one in facts.rounds) else "select"
+    says = (
+        "What the teacher was asked for, and the score it bought. The teacher budget counts rows and label questions, "
+        "whether paid for or answered from the ledger."
+    )
+    notes = []
+    if None in costs:
+        notes.append("Dollars are not known: some calls have no price. Declare teacher.price in the task's YAML.")
+    elif not priced:
+        notes.append("No call cost anything, so points are given for the rows asked for.")
+    figure = cost_figure(facts.rounds, measure_of(facts), dollars=priced)
+    heading = "Cost"
+    columns = ["round", "rows", "label questions", "calls", "tokens", "dollars", f"{SPLIT_NAMES[split]} %"]
+    columns += ["points gained", "dollars a point" if priced else "points per 100 asked"]
+    table = DataTable(
+        "Cost by round, and points gained over the round before", columns, _cost_rows(facts, split, priced)
+    )
+    if figure is None:
+        return Block("cost", heading, says, [], [table], notes)
+    words = "Score by dollars spent so far" if priced else "Score by rows and label questions asked so far"
+    spent = totals([one.cost if priced else one.budget for one in facts.rounds]) or []
+    scores = [score_of(one.figures, split) for one in facts.rounds]
+    spoken = "; ".join(
+        f"round {one.round}: {percent(score.share if score else None)} percent after {took:,.4g}"
+        for one, score, took in zip(facts.rounds, scores, spent, strict=True)
+    )
+    return Block("cost", heading, says, [Picture(svg(figure, "cost-picture", words, spoken))], [table], notes)
+
+
+def _by_errors(facts: Facts) -> bool:
+    return facts.task.spec.how.extrapolates == "errors"
+
+
+def _cost_rows(facts: Facts, split: str, priced: bool) -> list[list[str]]:
+    rows: list[list[str]] = []
+    before: float | None = None
+    for one in facts.rounds:
+        score, took = score_of(one.figures, split), one.asked
+        share = None if score is None else score.share
+        gain = None if share is None or before is None else 100 * (share - before)
+        rows.append(
+            [
+                str(one.round),
+                number(one.rows_requested),
+                number(None if took is None else took.label_questions),
+                number(None if took is None else took.calls),
+                number(None if took is None else took.prompt_tokens + took.completion_tokens),
+                NOTHING if took is None else dollars(one.cost),
+                percent(share),
+                NOTHING if gain is None else f"{gain:+.1f}",
+                _price(one, gain, priced),
+            ]
+        )
+        before = share
+    return rows
+
+
+def _price(one: RoundFacts, gain: float | None, priced: bool) -> str:
+    if gain is None or one.asked is None:
+        return NOTHING
+    if not priced:
+        return f"{100 * gain / one.budget:+.2f}" if one.budget else NOTHING
+    # A point lost has no price.
+    return dollars(one.cost / gain) if gain > 0 and one.cost is not None else "no gain"
+
+
+def _drift_picture(rows: pl.DataFrame, metric: str, reference: str) -> Picture:
+    mine = overall(rows, reference).filter(pl.col("metric") == metric).to_dicts()
+    spoken = "; ".join(
+        f"round {row['round']}: {measured(row['value'])}, floor {measured(row['floor'])}" for row in mine
+    )
+    title = f"{METRICS.get(metric, metric)}: {_MADE_OF[reference]}"
+    name = f"drift-{reference}-{metric}".replace("_", "-")
+    return Picture(svg(panel_figure(rows, metric, reference), name, title, spoken), small=True)
+
+
+def _scores_table(facts: Facts) -> DataTable:
+    columns = ["round", "errors"]
+    answered = facts.task.spec.kind == "qa"
+    for split, name in SPLIT_NAMES.items():
+        if facts.gold[split]:
+            columns += [f"{name}, right", f"{name}, %", f"{name}, 95%", *([f"{name}, F1 %"] if answered else [])]
+    rows = []
+    for one in facts.rounds:
+        cells = [str(one.round), number(one.figures.errors)]
+        for split in SPLIT_NAMES:
+            if facts.gold[split]:
+                score = score_of(one.figures, split)
+                low, high = score.interval() if score else (None, None)
+                cells += [
+                    f"{score.right} of {score.rows}" if score else NOTHING,
+                    percent(score.share if score else None),
+                    f"{percent(low)} to {percent(high)}" if score else NOTHING,
+                    *([percent(f1_of(one, split))] if answered else []),
+                ]
+        rows.append(cells)
+    return DataTable("Scores by round; errors are those on steering gold", columns, rows)
+
+
+def _spoken(rounds: list[RoundFacts]) -> str:
+    said = []
+    for one in rounds:
+        scores = [(name, score_of(one.figures, split)) for split, name in SPLIT_NAMES.items()]
+        figures = ", ".join(f"{name} {percent(score.share)} percent" for name, score in scores if score)
+        said.append(f"round {one.round}: {figures or 'no student'}")
+    return "; ".join(said)
