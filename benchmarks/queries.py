@@ -29,11 +29,11 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from s3_assets.store.snapshot import write_snapshot  # noqa: E402
 from warehouse import write  # noqa: E402
 
 from s3_assets.store.catalog import connect, ensure_catalog  # noqa: E402
 from s3_assets.store.parts import RoundKey, Warehouse  # noqa: E402
+from s3_assets.store.snapshot import write_snapshot  # noqa: E402
 from s3_assets_tests.recipes import PAGE, recipes  # noqa: E402
 
 THREADS = 2

@@ -12,12 +12,12 @@ import duckdb
 import polars as pl
 import pytest
 
-from s3_assets.store.catalog import ANCHOR, CatalogError, build_catalog, connect, ensure_catalog
+from s3_assets.store.catalog import CatalogError, build_catalog, connect, ensure_catalog
 from s3_assets.store.columns import Column, Table
 from s3_assets.store.derived import derived_views
 from s3_assets.store.parts import Warehouse
 from s3_assets.store.tables import tables
-from s3_assets.store.views import duckdb_type, file_views
+from s3_assets.store.views import anchor, duckdb_type, file_views
 from s3_assets_tests.test_parts import KEY, write_seeds
 from s3_assets_tests.test_views import LATER, column, put
 
@@ -149,7 +149,7 @@ def test_ensure_rebuilds_only_when_needed(warehouse: Warehouse, monkeypatch: pyt
     with warehouse.catalog_path.open("rb"):  # Held open, so that the inode number is not given to a new file.
         built = warehouse.catalog_path.stat().st_ino
         assert inode() == built
-        (warehouse.root / "seed_set" / ANCHOR).unlink()
+        (warehouse.root / anchor(tables()["seed_set"])).unlink()
         assert inode() != built
     monkeypatch.setattr("s3_assets.store.catalog.AS_OF", "now()")
     with warehouse.catalog_path.open("rb"):
@@ -196,10 +196,10 @@ def test_a_session_open_for_writing_is_named_and_a_new_catalog_gets_round_it(war
 
 
 def test_an_anchor_follows_its_table(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    anchor = warehouse.root / "gold" / ANCHOR
-    before = anchor.stat().st_ino
+    place = warehouse.root / anchor(tables()["gold"])
+    before = place.stat().st_ino
     build_catalog(warehouse)
-    assert anchor.stat().st_ino == before
+    assert place.stat().st_ino == before
     gold = tables()["gold"]
     wider = Table(gold.name, gold.comment, gold.keys, (*gold.columns, Column("weight", pl.Float32, "Weight.")))
     put(warehouse, "gold", {"gold_id": "g1"})

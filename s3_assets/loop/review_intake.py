@@ -25,6 +25,7 @@ from s3_assets.loop.reviews import (
     Decision,
     Reviews,
     read_decisions,
+    relabelled_id,
     write_decisions,
 )
 from s3_assets.loop.state import Board
@@ -127,7 +128,9 @@ class _Reader:
             self._problem(line, f"row_id {row_id!r} is no {kind} row of task {self._task.name}")
             return
         problems = [*self._edited(row, row_id, cells), *self._impossible(row, row_id, decision, new_label)]
-        one = Decision(kind, row_id, decision, row.given["label"], new_label, None, cells["reason"].strip() or None)
+        new_id = relabelled_id(row.given, new_label) if kind == SYNTHETIC and new_label is not None else None
+        why = cells["reason"].strip() or None
+        one = Decision(kind, row_id, decision, row.given["label"], new_label, None, why, new_id)
         stands = self._stands(one, row, cells)
         if new_label == row.label and not stands and not problems:
             problems.append(f"new_label {new_label!r} is the label that row {row_id} has; write {KEEP} if it is right")

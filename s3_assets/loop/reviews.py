@@ -29,7 +29,7 @@ DECISIONS = (EXCLUDE, RELABEL, KEEP)
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision about one row, as table ``reviews`` has it."""
+    """One decision about one row, as table ``reviews`` has it. ``new_id`` is for lineage: rounds go by the label."""
 
     kind: str
     row_id: str
@@ -38,6 +38,7 @@ class Decision:
     new_label: str | None
     from_round: int | None
     why: str | None
+    new_id: str | None = None
 
 
 class Reviews:
@@ -130,7 +131,7 @@ class Reviews:
             if label is not None:
                 kept.append(place)
             if label is not None and label != row["label"]:
-                labels[row["example_id"]], ids[row["example_id"]] = label, _id(row, label)
+                labels[row["example_id"]], ids[row["example_id"]] = label, relabelled_id(row, label)
         same = ~pl.col("example_id").is_in(list(labels))
         edited = rows[kept].with_columns(
             pl.when(same).then("label").otherwise(pl.col("example_id").replace(labels)).alias("label"),
@@ -171,7 +172,7 @@ class _Standing:
                 return None
             if one.new_label is None:
                 break
-            label, row_id, since = one.new_label, _id(row, one.new_label), self.order[row_id]
+            label, row_id, since = one.new_label, relabelled_id(row, one.new_label), self.order[row_id]
         return label
 
     def arrived(self, row: Mapping[str, Any]) -> int:
@@ -181,7 +182,7 @@ class _Standing:
         """
         latest = -1
         for before in self._before.get(row["label"], ()):
-            row_id = _id(row, before)
+            row_id = relabelled_id(row, before)
             if row_id in self.by_id and self.by_id[row_id].new_label == row["label"]:
                 latest = max(latest, self.order[row_id])
         return latest
@@ -224,7 +225,8 @@ def write_decisions(task: Task, warehouse: Warehouse, decisions: Iterable[Decisi
     warehouse.write(REVIEWS, {"task": task.name}, pl.DataFrame(rows, schema=table(REVIEWS).schema))
 
 
-def _id(row: Mapping[str, Any], label: str) -> str:
+def relabelled_id(row: Mapping[str, Any], label: str) -> str:
+    """Id of a synthetic row with another label."""
     return example_id(row["text"], row["text2"], label, row["answer"])
 
 

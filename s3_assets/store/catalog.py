@@ -18,11 +18,10 @@ from s3_assets.store.derived import derived_statements
 from s3_assets.store.identity import digest
 from s3_assets.store.parts import Warehouse
 from s3_assets.store.tables import tables
-from s3_assets.store.views import AS_OF, AS_OF_COMMENT, Macro, View, file_views, literal
+from s3_assets.store.views import AS_OF, AS_OF_COMMENT, Macro, View, anchor, file_views, literal
 
 # Clients from DuckDB 1.4 on can open it.
 STORAGE_VERSION = "v1.4.0"
-ANCHOR = "0000000000000-anchor.parquet"
 COMMAND = "s3-assets catalog"
 
 
@@ -57,7 +56,7 @@ def build_catalog(warehouse: Warehouse) -> Path:
 
 def ensure_catalog(warehouse: Warehouse) -> Path:
     """The catalog, built when it is missing, unreadable, or made for another place or by other definitions."""
-    anchored = all((warehouse.root / name / ANCHOR).exists() for name in tables())
+    anchored = all((warehouse.root / anchor(table)).exists() for table in tables().values())
     if anchored and warehouse.catalog_path.exists():
         try:
             with duckdb.connect(str(warehouse.catalog_path), read_only=True) as con:
@@ -86,7 +85,8 @@ def connect(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
         raise CatalogError(
             f"{path} was built for another folder or by another version of s3_assets; rebuild it with `{COMMAND}`"
         )
-    con.execute("SET TimeZone = 'UTC'")
+    # Parts never change: what a session has read of their footers holds.
+    con.execute("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true")
     return con
 
 
@@ -127,7 +127,7 @@ def _built_from(con: duckdb.DuckDBPyConnection) -> str | None:
 
 def _anchor(warehouse: Warehouse, table: Table) -> None:
     """A part without rows, so that the globs of a table always match and its columns are always known."""
-    path = warehouse.root / table.name / ANCHOR
+    path = warehouse.root / anchor(table)
     if path.exists() and pl.scan_parquet(path, glob=False).collect_schema() == table.schema:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

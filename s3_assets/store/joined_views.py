@@ -12,7 +12,7 @@ from s3_assets.store.views import View
 
 def joined_views() -> list[View]:
     """The views over the table views and ``parts``."""
-    return [_rounds(), _row_origin(), _gold_history()]
+    return [_rounds(), _gold_history()]
 
 
 def key_comments() -> dict[str, str]:
@@ -62,7 +62,7 @@ def _rounds() -> View:
     sum(prompt_tokens)::BIGINT AS prompt_tokens,
     sum(completion_tokens)::BIGINT AS completion_tokens,
     -- An answer without a known price makes the sum unknown; an attempt that brought none was not billed.
-    CASE WHEN bool_or(cost IS NULL AND response IS NOT NULL) THEN NULL ELSE coalesce(sum(cost), 0) END AS cost
+    CASE WHEN bool_or(cost IS NULL AND outcome <> 'failed') THEN NULL ELSE coalesce(sum(cost), 0) END AS cost
   FROM teacher_calls
   WHERE task IS NOT NULL
   GROUP BY ALL
@@ -110,62 +110,6 @@ LEFT JOIN paid USING ({keys})"""
             "prompt_tokens": "Tokens read for the paid requests, all attempts; 0 when the teacher does not say.",
             "completion_tokens": "Tokens written for the paid requests, all attempts; 0 when the teacher does not say.",
             "cost": "US dollars paid for them; null when a price is not known.",
-        },
-        query,
-    )
-
-
-def _row_origin() -> View:
-    query = """WITH answered AS (
-  -- Grouped by what it is joined on: DuckDB leaves the join out where nobody asks for an answer.
-  SELECT
-    request_id, arg_max(teacher_id, asked_at) AS teacher_id, arg_max(model, asked_at) AS teacher_model,
-    arg_max(response, asked_at) AS response
-  FROM teacher_calls
-  WHERE outcome = 'answered'
-  GROUP BY request_id
-)
-SELECT
-  s.task, s.arm, s.seed, s.round,
-  s.example_id, s.text, s.text2, s.label, s.sublabel, s.answer, s.origin, s.first_round,
-  s.gold_id,
-  g.text AS gold_text,
-  g.text2 AS gold_text2,
-  g.label AS gold_label,
-  g.answer AS gold_answer,
-  e.round AS error_round,
-  e.prediction AS wrong_prediction,
-  e.probability AS wrong_probability,
-  e.model_id AS wrong_model_id,
-  request_id, s.item,
-  a.teacher_id, a.teacher_model, a.response
-FROM seed_set s
-LEFT JOIN gold g ON g.task = s.task AND g.gold_id = s.gold_id
-LEFT JOIN error_set e
-  ON e.task = s.task AND e.arm = s.arm AND e.seed = s.seed AND e.round = s.first_round - 1 AND e.gold_id = s.gold_id
-LEFT JOIN answered a USING (request_id)"""
-    seed_set = {column.name: column.comment for column in tables()["seed_set"].columns}
-    return View(
-        "row_origin",
-        "Every row of seed_set with where it came from: gold error, the model that missed it, request and answer.",
-        {
-            **{name: seed_set[name] for name in (*ROUND_KEYS, "example_id", "text", "text2", "label")},
-            **{name: seed_set[name] for name in ("sublabel", "answer", "origin")},
-            "first_round": seed_set["first_round"],
-            "gold_id": seed_set["gold_id"],
-            "gold_text": "Text of that gold row.",
-            "gold_text2": "Second text of that gold row.",
-            "gold_label": "Label of that gold row.",
-            "gold_answer": "Answer of that gold row; null for other kinds.",
-            "error_round": "Round whose student missed the gold row; null when it was not an error (control arms).",
-            "wrong_prediction": "Label that student gave.",
-            "wrong_probability": "Probability it gave that label, 0 to 1.",
-            "wrong_model_id": "That student; joins trained_model.",
-            "request_id": seed_set["request_id"],
-            "item": seed_set["item"],
-            "teacher_id": "Teacher that answered the request.",
-            "teacher_model": "Model that answered the request.",
-            "response": "Raw text of the answer.",
         },
         query,
     )

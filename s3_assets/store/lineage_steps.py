@@ -4,10 +4,16 @@ Belongs here: which arrows of ``lineage_edges`` are followed from what, and a se
 here: the arrows (``lineage_views.py``), printing steps (``cli/lineage.py``).
 """
 
+from s3_assets.store.lineage_views import edges_query
 from s3_assets.store.views import Macro
 
 _LOOP = "task, arm, seed"
 _NODE = f"{_LOOP}, kind, id"
+# Literals reach the scans: DuckDB opens the files of that loop alone.
+_WITHIN = " AND ".join(f"(in_{key} IS NULL OR {key} = in_{key})" for key in ("task", "arm", "seed"))
+# The tables that arrows are made of, each read once.
+_CUT = ("predictions", "extrapolated_set", "teacher_uses", "seed_set", "rejected", "verdicts", "trained_model")
+_OWN = "own_"
 _TEXT = "CASE WHEN len({0}) > 160 THEN left({0}, 157) || '...' ELSE {0} END"
 
 # Kinds that are followed on, by the kind of the id asked about. A student's answers lead to hundreds of rows: from a
@@ -24,21 +30,26 @@ _ON = {
 def lineage_macro() -> Macro:
     """``lineage_of(id)``; its edge list is materialized, which is ten times as fast in a recursion."""
     on = " OR ".join(f"(w.start_kind = '{start}' AND w.kind IN {(*kinds, '')})" for start, kinds in _ON.items())
+    cuts = ", ".join(
+        f"{_OWN}{name} AS MATERIALIZED (SELECT * FROM {name} SEMI JOIN loops USING ({_LOOP}) WHERE {_WITHIN})"
+        for name in _CUT
+    )
     query = f"""WITH RECURSIVE starts AS MATERIALIZED (
-  SELECT {_LOOP}, 'row' AS kind FROM seed_set WHERE example_id = wanted
+  SELECT {_LOOP}, 'row' AS kind FROM seed_set WHERE example_id = wanted AND {_WITHIN}
   UNION
-  SELECT {_LOOP}, 'row' FROM extrapolated_set WHERE example_id = wanted
+  SELECT {_LOOP}, 'row' FROM extrapolated_set WHERE example_id = wanted AND {_WITHIN}
   UNION
-  SELECT {_LOOP}, 'rejected' FROM rejected WHERE row_id = wanted
+  SELECT {_LOOP}, 'rejected' FROM rejected WHERE row_id = wanted AND {_WITHIN}
   UNION
-  SELECT {_LOOP}, 'request' FROM teacher_uses WHERE request_id = wanted
+  SELECT {_LOOP}, 'request' FROM teacher_uses WHERE request_id = wanted AND {_WITHIN}
   UNION
   SELECT {_LOOP}, CASE WHEN gold_id = wanted THEN 'gold' ELSE 'model' END
   FROM predictions
-  WHERE gold_id = wanted OR model_id = wanted
-), edges AS MATERIALIZED (
-  SELECT * FROM lineage_edges
-  WHERE task IN (SELECT task FROM starts) AND arm IN (SELECT arm FROM starts) AND seed IN (SELECT seed FROM starts)
+  WHERE (gold_id = wanted OR model_id = wanted) AND {_WITHIN}
+), loops AS MATERIALIZED (
+  SELECT DISTINCT {_LOOP} FROM starts
+), {cuts}, edges AS MATERIALIZED (
+  {edges_query(_OWN)}
 ), back AS (
   SELECT {_LOOP}, kind, wanted AS id, 0 AS depth, NULL::BIGINT AS round, NULL::VARCHAR AS relation FROM starts
   UNION
@@ -81,7 +92,7 @@ def lineage_macro() -> Macro:
   SELECT {_LOOP}, 'prediction', model_id || '/' || gold_id,
     'says ' || prediction || ' with probability ' || round(probability, 2) || CASE WHEN correct THEN ', right'
       ELSE ', wrong' END
-  FROM predictions
+  FROM {_OWN}predictions
   WHERE gold_id IN (SELECT split_part(id, '/', 2) FROM steps)
   UNION ALL
   SELECT {_LOOP}, 'request', request_id,
@@ -89,25 +100,25 @@ def lineage_macro() -> Macro:
       WHEN 'examples' THEN max(rows_requested) || ' examples asked for'
       ELSE any_value(kind) || ' asked for'
     END || CASE WHEN bool_and(from_ledger) THEN ', answered from the ledger' ELSE ', paid' END
-  FROM teacher_uses
+  FROM {_OWN}teacher_uses
   WHERE request_id IN (SELECT id FROM steps)
   GROUP BY {_LOOP}, request_id
   UNION ALL
   SELECT {_LOOP}, 'row', example_id,
     any_value(concat_ws(' ', label || ':', {_TEXT.format("text")}, '| ' || ({_TEXT.format("text2")})))
-  FROM seed_set
+  FROM {_OWN}seed_set
   WHERE example_id IN (SELECT id FROM steps WHERE kind = 'row')
   GROUP BY {_LOOP}, example_id
   UNION ALL
   SELECT {_LOOP}, 'rejected', coalesce(row_id, concat_ws('/', request_id, item)),
     any_value(concat_ws(' ', 'refused by', gate || ',', reason || ':', {_TEXT.format("coalesce(text, raw)")}))
-  FROM rejected
+  FROM {_OWN}rejected
   WHERE request_id IN (SELECT id FROM steps) OR row_id IN (SELECT id FROM steps)
   GROUP BY ALL
   UNION ALL
   SELECT {_LOOP}, 'model', model_id,
     'student of round ' || round || ', trained on ' || training_rows || ' rows, of them ' || gold_rows || ' of gold'
-  FROM trained_model
+  FROM {_OWN}trained_model
   WHERE model_id IN (SELECT id FROM steps)
 )
 SELECT
@@ -121,10 +132,11 @@ LEFT JOIN told t
 ORDER BY s.task, s.arm, s.seed, s.direction, s.depth, s.kind, s.round, s.id"""
     return Macro(
         "lineage_of",
-        ("wanted",),
+        ("wanted", "in_task := NULL", "in_arm := NULL", "in_seed := NULL"),
         "Steps from an id (row, refused row, request, student or gold row) back to its causes and forward to its "
         "effects: direction (back, self or forward), depth, kind, id, round, relation as in lineage_edges, and what "
-        "the step is. Use: FROM lineage_of('x_...').",
+        "the step is. Use: FROM lineage_of('x_...'), or, which reads less, FROM lineage_of('x_...', in_task := '...', "
+        "in_arm := '...', in_seed := 0).",
         query,
         table=True,
     )

@@ -13,116 +13,109 @@ from s3_assets.store.views import View
 _KEYS = ", ".join(ROUND_KEYS)
 _LOOP = "task, arm, seed"
 
-# A relabelled row has an id of its own and stands in the next seed set instead of the row before. Each table is cut by
-# what ``reviews`` says before it is joined: DuckDB then reads nothing of it where nobody relabelled.
-_RELABELS = "reviews WHERE kind = 'synthetic' AND decision = 'relabel'"
-_OLD = f"old AS MATERIALIZED (SELECT * FROM seed_set WHERE example_id IN (SELECT row_id FROM {_RELABELS}))"
-_RELABELLED = f"""WITH {_OLD}
-  SELECT {{columns}}
-  FROM old
+# A relabelled row has an id of its own and stands in the seed sets from the decision on instead of the row before: it
+# is never in that of the round that first held its text.
+_RELABELLED = f"""SELECT {_LOOP}, min(round) AS round, row_id AS was, new_id AS example_id
+  FROM {{seed_set}}
   JOIN (
-    SELECT *
-    FROM seed_set
-    WHERE round > first_round
-      AND round IN (SELECT from_round FROM {_RELABELS}) AND label IN (SELECT new_label FROM {_RELABELS})
-  ) new ON new.task = old.task AND new.arm = old.arm AND new.seed = old.seed AND new.round = old.round + 1
-    AND new.text = old.text AND new.text2 IS NOT DISTINCT FROM old.text2 AND new.answer IS NOT DISTINCT FROM old.answer
-    AND new.example_id <> old.example_id
-  ANTI JOIN old earlier ON earlier.task = new.task AND earlier.arm = new.arm AND earlier.seed = new.seed
-    AND earlier.example_id = new.example_id AND earlier.round < new.round"""
+    SELECT DISTINCT task, row_id, new_id, new_id AS example_id
+    FROM reviews
+    WHERE kind = 'synthetic' AND decision = 'relabel' AND new_id IS NOT NULL
+  ) USING (task, example_id)
+  GROUP BY {_LOOP}, row_id, new_id, first_round
+  HAVING min(round) > first_round"""
 
-# Columns of ``lineage`` that are joined to its rows, and those that are of an answer.
+# What caused a row: columns by what is joined, and the joins.
 _ANSWER = ("teacher_id", "teacher_model", "response")
-_FOUND = (
-    *(
-        "gold_text",
-        "gold_text2",
-        "gold_label",
-        "gold_answer",
-        "wrong_prediction",
-        "wrong_probability",
-        "wrong_model_id",
-    ),
-    *(*_ANSWER, "from_ledger", "refused", "verdict", "written_label"),
-    *("verdict_confidence", "review", "review_why", "seed_sets", "models", "gold_right_after", "gold_right_now"),
-)
-
-
-def lineage_views() -> list[View]:
-    """The views of lineage, each after those it reads."""
-    return [_lineage(), _lineage_edges()]
-
-
-def _lineage() -> View:
-    # Of a request that was answered several times, what was read is the last answer.
-    found = ",\n    ".join(
-        f"arg_max({name}, asked_at) AS {name}" if name in _ANSWER else f"any_value({name}) AS {name}" for name in _FOUND
-    )
-    # Grouped by what it is joined on, so that DuckDB leaves out the one join below, and with it all those within, where
-    # nobody asks for their columns.
-    query = f"""WITH missing AS (
-  SELECT {_LOOP}, round + 1 AS first_round, any_value(model_id) AS wrong_model_id
-  FROM extrapolated_set
-  GROUP BY {_LOOP}, round + 1
-), used AS (
-  SELECT {_LOOP}, request_id, bool_and(from_ledger) AS from_ledger FROM teacher_uses GROUP BY {_LOOP}, request_id
-), refused AS (
-  SELECT {_LOOP}, request_id, count(*) AS refused FROM rejected WHERE stage = 'row' GROUP BY {_LOOP}, request_id
-), reviewed AS (
-  SELECT task, row_id AS example_id, arg_max(decision, decided_at) AS review, arg_max(why, decided_at) AS review_why
-  FROM reviews
-  WHERE kind = 'synthetic'
-  GROUP BY task, row_id
-), held AS (
-  SELECT
-    {_LOOP}, first_round, example_id,
-    any_value(gold_id) AS gold_id, any_value(request_id) AS request_id, any_value(item) AS item,
-    list(round ORDER BY round) AS seed_sets,
-    list(model_id ORDER BY round) FILTER (model_id IS NOT NULL) AS models,
-    min(round) FILTER (model_id IS NOT NULL) AS trained_round
-  FROM seed_set
-  LEFT JOIN trained_model USING ({_KEYS})
-  GROUP BY {_LOOP}, first_round, example_id
-), newest AS (
-  SELECT {_LOOP}, gold_id, correct AS gold_right_now
-  FROM predictions
-  JOIN (SELECT {_LOOP}, max(round) AS round FROM trained_model GROUP BY {_LOOP}) USING ({_KEYS})
-), found AS (
-  SELECT
-    {_LOOP}, first_round, example_id,
-    max(asked_at) AS asked_at,
-    {found}
-  FROM held
+_CAUSES = ("gold_text", "gold_text2", "gold_label", "gold_answer")
+_CAUSES += ("wrong_prediction", "wrong_probability", "wrong_model_id")
+_CAUSE_JOINS = f"""
   LEFT JOIN (
     SELECT task, gold_id, text AS gold_text, text2 AS gold_text2, label AS gold_label, answer AS gold_answer FROM gold
   ) USING (task, gold_id)
-  LEFT JOIN missing USING ({_LOOP}, first_round)
+  LEFT JOIN (
+    SELECT {_LOOP}, round + 1 AS first_round, any_value(model_id) AS wrong_model_id
+    FROM extrapolated_set
+    GROUP BY {_LOOP}, round + 1
+  ) USING ({_LOOP}, first_round)
   LEFT JOIN (
     SELECT
       {_LOOP}, round + 1 AS first_round, gold_id, model_id AS wrong_model_id,
       prediction AS wrong_prediction, probability AS wrong_probability
     FROM error_set
   ) USING ({_LOOP}, first_round, gold_id, wrong_model_id)
-  LEFT JOIN used USING ({_LOOP}, request_id)
   LEFT JOIN (
     SELECT request_id, teacher_id, model AS teacher_model, asked_at, response
     FROM teacher_calls
     WHERE outcome = 'answered'
-  ) USING (request_id)
-  LEFT JOIN refused USING ({_LOOP}, request_id)
+  ) USING (request_id)"""
+
+# What became of it. A row has few of each, so they are joined as they are and grouped once: filters then reach every
+# table.
+_EFFECTS = ("verdict", "written_label", "verdict_confidence", "review", "review_why", "seed_sets", "models")
+_EFFECT_SUMS = """
+    bool_and(from_ledger) AS from_ledger,
+    list(refused_item) AS refused_items,
+    bool_or(correct) FILTER (judged_round = trained_round) AS gold_right_after,
+    arg_max(correct, judged_round) AS gold_right_now,"""
+_EFFECT_JOINS = f"""
+  LEFT JOIN (SELECT {_LOOP}, request_id, from_ledger FROM teacher_uses) USING ({_LOOP}, request_id)
+  LEFT JOIN (
+    SELECT {_LOOP}, request_id, item AS refused_item FROM rejected WHERE stage = 'row'
+  ) USING ({_LOOP}, request_id)
   LEFT JOIN (
     SELECT
       {_LOOP}, request_id, item, label AS written_label, outcome AS verdict, confidence AS verdict_confidence
     FROM verdicts
     WHERE kind = 'synthetic'
   ) USING ({_LOOP}, request_id, item)
-  LEFT JOIN reviewed USING (task, example_id)
   LEFT JOIN (
-    SELECT {_LOOP}, round AS trained_round, gold_id, correct AS gold_right_after FROM predictions
-  ) USING ({_LOOP}, trained_round, gold_id)
-  LEFT JOIN newest USING ({_LOOP}, gold_id)
+    SELECT task, row_id AS example_id, arg_max(decision, decided_at) AS review, arg_max(why, decided_at) AS review_why
+    FROM reviews
+    WHERE kind = 'synthetic'
+    GROUP BY task, row_id
+  ) USING (task, example_id)
+  LEFT JOIN (
+    SELECT {_LOOP}, gold_id, round AS judged_round, correct FROM predictions
+  ) USING ({_LOOP}, gold_id)"""
+
+
+def lineage_views() -> list[View]:
+    """The views of lineage, each after those it reads."""
+    return [_lineage(), _row_origin(), _lineage_edges()]
+
+
+def _found(effects: bool) -> str:
+    """The start of a query: ``found`` has what is joined to each row of a loop, by its id and first round."""
+    # Of a request that was answered several times, what was read is the last answer.
+    found = ",\n    ".join(
+        [f"arg_max({name}, asked_at) AS {name}" for name in _ANSWER]
+        + [f"any_value({name}) AS {name}" for name in (*_CAUSES, *(_EFFECTS if effects else ()))]
+    )
+    students = """
+    list(round ORDER BY round) AS seed_sets,
+    list(model_id ORDER BY round) FILTER (model_id IS NOT NULL) AS models,
+    min(round) FILTER (model_id IS NOT NULL) AS trained_round,"""
+    # Grouped by what it is joined on, so that DuckDB leaves out the one join to it, and with it all those within, where
+    # nobody asks for their columns.
+    return f"""WITH held AS (
+  SELECT
+    {_LOOP}, first_round, example_id,{students if effects else ""}
+    any_value(gold_id) AS gold_id, any_value(request_id) AS request_id, any_value(item) AS item
+  FROM seed_set{f" LEFT JOIN trained_model USING ({_KEYS})" if effects else ""}
   GROUP BY {_LOOP}, first_round, example_id
-)
+), found AS (
+  SELECT
+    {_LOOP}, first_round, example_id,{_EFFECT_SUMS if effects else ""}
+    max(asked_at) AS asked_at,
+    {found}
+  FROM held{_CAUSE_JOINS}{_EFFECT_JOINS if effects else ""}
+  GROUP BY {_LOOP}, first_round, example_id
+)"""
+
+
+def _lineage() -> View:
+    query = f"""{_found(effects=True)}
 SELECT
   {_LOOP}, first_round AS round, example_id,
   gold_id, gold_text, gold_text2, gold_label, gold_answer,
@@ -131,7 +124,7 @@ SELECT
   request_id, teacher_id, teacher_model, asked_at, from_ledger, response, item,
   text, text2, label, sublabel, answer, origin,
   repairs,
-  CASE WHEN request_id IS NOT NULL THEN coalesce(refused, 0) END AS refused_beside,
+  CASE WHEN request_id IS NOT NULL THEN coalesce(len(list_distinct(refused_items)), 0) END AS refused_beside,
   verdict, written_label, coalesce(confidence, verdict_confidence) AS confidence,
   review, review_why,
   seed_sets, models, gold_right_after, gold_right_now
@@ -182,16 +175,54 @@ WHERE first_round = round"""
     )
 
 
-def _lineage_edges() -> View:
-    by_model = f"(SELECT {_KEYS}, any_value(model_id) AS model_id FROM extrapolated_set GROUP BY {_KEYS}) d"
-    row_of_verdict = "CASE WHEN outcome = 'dropped' THEN 'rejected' ELSE 'row' END"
-    relabelled = _RELABELLED.format(
-        columns="new.task, new.arm, new.seed, new.round, new.example_id, old.example_id AS was"
+def _row_origin() -> View:
+    query = f"""{_found(effects=False)}
+SELECT
+  {_LOOP}, round,
+  example_id, text, text2, label, sublabel, answer, origin, first_round,
+  gold_id, gold_text, gold_text2, gold_label, gold_answer,
+  CASE WHEN wrong_model_id IS NOT NULL THEN first_round - 1 END AS error_round,
+  wrong_prediction, wrong_probability, wrong_model_id,
+  request_id, item,
+  teacher_id, teacher_model, response
+FROM seed_set
+LEFT JOIN found USING ({_LOOP}, first_round, example_id)"""
+    seed_set = {column.name: column.comment for column in tables()["seed_set"].columns}
+    return View(
+        "row_origin",
+        "Every row of seed_set with where it came from: gold error, the model that missed it, request and answer.",
+        {
+            **{name: seed_set[name] for name in (*ROUND_KEYS, "example_id", "text", "text2", "label")},
+            **{name: seed_set[name] for name in ("sublabel", "answer", "origin")},
+            "first_round": seed_set["first_round"],
+            "gold_id": seed_set["gold_id"],
+            "gold_text": "Text of that gold row.",
+            "gold_text2": "Second text of that gold row.",
+            "gold_label": "Label of that gold row.",
+            "gold_answer": "Answer of that gold row; null for other kinds.",
+            "error_round": "Round whose student missed the gold row; null when it was not an error (control arms).",
+            "wrong_prediction": "Label that student gave.",
+            "wrong_probability": "Probability it gave that label, 0 to 1.",
+            "wrong_model_id": "That student; joins trained_model.",
+            "request_id": seed_set["request_id"],
+            "item": seed_set["item"],
+            "teacher_id": "Teacher that answered the request.",
+            "teacher_model": "Model that answered the request.",
+            "response": "Raw text of the answer.",
+        },
+        query,
     )
-    query = f"""SELECT {_KEYS}, cause_kind, CASE cause_kind WHEN 'gold' THEN gold_id ELSE model_id END AS cause_id,
+
+
+def edges_query(own: str = "") -> str:
+    """Every arrow; ``own`` is put before the names of tables, for a query that has its own cut of each."""
+    by_model = f"(SELECT {_KEYS}, any_value(model_id) AS model_id FROM {own}extrapolated_set GROUP BY {_KEYS}) d"
+    row_of_verdict = "CASE WHEN outcome = 'dropped' THEN 'rejected' ELSE 'row' END"
+    relabelled = _RELABELLED.format(seed_set=f"{own}seed_set")
+    return f"""SELECT {_KEYS}, cause_kind, CASE cause_kind WHEN 'gold' THEN gold_id ELSE model_id END AS cause_id,
   'prediction' AS effect_kind, model_id || '/' || gold_id AS effect_id,
   CASE WHEN correct THEN 'right' ELSE 'missed' END AS relation
-FROM predictions
+FROM {own}predictions
 CROSS JOIN (VALUES ('gold'), ('model')) AS causes(cause_kind)
 UNION ALL
 SELECT {_KEYS},
@@ -201,29 +232,29 @@ SELECT {_KEYS},
   CASE WHEN d.model_id IS NULL THEN 'extrapolated' ELSE 'error extrapolated' END
 FROM (
   SELECT {_KEYS}, gold_id, request_id
-  FROM teacher_uses
+  FROM {own}teacher_uses
   WHERE asset = 'extrapolated_set' AND kind <> 'label' AND gold_id IS NOT NULL
   GROUP BY {_KEYS}, gold_id, request_id
 )
 LEFT JOIN {by_model} USING ({_KEYS})
 UNION ALL
 SELECT {_KEYS}, 'request', request_id, 'row', example_id, 'wrote'
-FROM extrapolated_set
+FROM {own}extrapolated_set
 UNION ALL
 SELECT {_KEYS}, 'request', request_id, 'row', example_id, 'wrote'
-FROM seed_set
+FROM {own}seed_set
 WHERE round = 0 AND first_round = 0 AND request_id IS NOT NULL
 UNION ALL
 SELECT {_KEYS}, 'request', request_id, 'rejected', coalesce(row_id, concat_ws('/', request_id, item)), gate
-FROM rejected
+FROM {own}rejected
 WHERE request_id IS NOT NULL
 UNION ALL
 SELECT {_KEYS}, {row_of_verdict}, row_id, 'request', unnest(requests), 'label asked'
-FROM verdicts
+FROM {own}verdicts
 WHERE kind = 'synthetic' AND len(requests) > 0
 UNION ALL
 SELECT {_KEYS}, 'row', example_id, 'seed_set', 'seed_set/' || round, origin
-FROM seed_set
+FROM {own}seed_set
 WHERE first_round = round
 UNION ALL
 SELECT {_KEYS}, 'row',
@@ -233,13 +264,16 @@ FROM ({relabelled})
 CROSS JOIN (VALUES ('row'), ('seed_set')) AS effects(effect_kind)
 UNION ALL
 SELECT {_KEYS}, 'seed_set', 'seed_set/' || (round - 1), 'seed_set', 'seed_set/' || round, 'carried over'
-FROM seed_set
+FROM {own}seed_set
 WHERE round > 0 AND first_round < round
 GROUP BY {_KEYS}
 UNION ALL
 SELECT {_KEYS}, 'seed_set', 'seed_set/' || round, 'model', model_id, 'trained'
-FROM trained_model
+FROM {own}trained_model
 WHERE training_rows > gold_rows"""
+
+
+def _lineage_edges() -> View:
     return View(
         "lineage_edges",
         "The same as arrows: one row per arrow from a cause to what it caused. A row points to the first seed set that "
@@ -255,5 +289,5 @@ WHERE training_rows > gold_rows"""
             "relation": "How: right or missed (predictions), error extrapolated, extrapolated, wrote, the gate or "
             "fault that refused, label asked, relabelled, origin of a row in a seed set, carried over, trained.",
         },
-        query,
+        edges_query(),
     )

@@ -62,6 +62,7 @@ QUALITY_TABLES = (
             Column("decision", pl.String, "exclude, relabel, or keep: looked at and right."),
             Column("label", pl.String, "Label the row had."),
             Column("new_label", pl.String, "Label it gets by relabel; else null."),
+            Column("new_id", pl.String, "example_id it has with that label; null for gold."),
             Column("from_round", pl.Int64, "First round whose seed set follows it; null for gold, which is made anew."),
             Column("who", pl.String, "Who decided."),
             Column("why", pl.String, "Reason given."),

@@ -24,7 +24,7 @@ def spend_views() -> list[View]:
 def _request_spend() -> View:
     step = f"{_KEYS}, asset, request_id"
     # Tokens and cost are those this step itself paid; a request served from the ledger was paid by another.
-    cost = _COST.format(unknown="cost IS NULL AND response IS NOT NULL", cost="cost")
+    cost = _COST.format(unknown="cost IS NULL AND outcome <> 'failed'", cost="cost")
     query = f"""WITH used AS (
   SELECT
     {step},

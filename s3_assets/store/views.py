@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from s3_assets.store.columns import Table
+from s3_assets.store.columns import Column, Table
 from s3_assets.store.tables import tables
 
 # A stamp younger than this may be listed by glob() and not by read_parquet() in one query.
@@ -90,18 +90,22 @@ def duckdb_type(dtype: pl.DataType) -> str:
     return _TYPES[dtype.base_type()]
 
 
-def _stored(dtype: pl.DataType) -> str:
-    """DuckDB's name of the type a column has when it is read from a file: arrays are lists there."""
-    return f"{duckdb_type(_inner(dtype))}[]" if isinstance(dtype, pl.Array) else duckdb_type(dtype)
-
-
 def _inner(dtype: pl.Array | pl.List) -> pl.DataType:
     return dtype.inner if isinstance(dtype.inner, pl.DataType) else dtype.inner()
 
 
-def _glob(root: Path, name: str) -> str:
-    # The root may hold glob characters; pending files (.*.tmp) and strangers do not match.
-    return re.sub(r"([\[\]*?])", r"[\1]", (root / name).as_posix()) + "/**/[0-9]*.parquet"
+def anchor(table: Table) -> Path:
+    """Where the part without rows is that gives the columns of ``table``, from the warehouse on: as deep as all are."""
+    # No task is called so.
+    folder = Path(table.name, *(f"{key}={'0' if key == 'seed' else '-'}" for key in table.keys))
+    return folder / "0000000000000-anchor.parquet"
+
+
+def _glob(root: Path, table: Table) -> str:
+    # The root may hold glob characters; pending files (.*.tmp) and strangers do not match. Level by level, which takes
+    # half as long as any depth.
+    folder = re.sub(r"([\[\]*?])", r"[\1]", (root / table.name).as_posix())
+    return f"{folder}/{'*/' * len(table.keys)}[0-9]*.parquet"
 
 
 def _stamp(file: str) -> str:
@@ -113,8 +117,8 @@ def _folder(file: str) -> str:
 
 
 def _table_view(root: Path, table: Table) -> View:
-    columns = ",\n  ".join(f'"{c.name}"::{duckdb_type(table.schema[c.name])} AS "{c.name}"' for c in table.columns)
-    glob = literal(_glob(root, table.name))
+    columns = ",\n  ".join(f'{_column(table, c)} AS "{c.name}"' for c in table.columns)
+    glob = literal(_glob(root, table))
     if table.log:
         shown = f"{_stamp('_part')} <= as_of()"
     else:
@@ -122,24 +126,27 @@ def _table_view(root: Path, table: Table) -> View:
         shown = f"""_part IN (
   SELECT max(file) FROM glob({glob}) WHERE {_stamp("file")} <= as_of() GROUP BY {_folder("file")}
 )"""
-    # By name: parts written before a column was added show null in it. Given here, so that no file is opened to learn
-    # which columns there are, in each of the queries that read many views.
-    schema = ", ".join(
-        f"{literal(c.name)}: {{name: {literal(c.name)}, type: {literal(_stored(table.schema[c.name]))}, "
-        "default_value: NULL}"
-        for c in table.columns
-    )
+    # By name: parts written before a column was added show null in it. Columns that folders name are read from paths:
+    # files of other tasks or rounds than are asked for are not opened.
+    levels = ", ".join(f"{key}: {'BIGINT' if key == 'seed' else 'VARCHAR'}" for key in table.keys)
+    hive = f"hive_partitioning = true, hive_types = {{{levels}}}" if levels else "hive_partitioning = false"
     query = f"""SELECT
   {columns}
-FROM read_parquet({glob}, schema = MAP {{{schema}}}, hive_partitioning = false, filename = '_part')
+FROM read_parquet({glob}, union_by_name = true, {hive}, filename = '_part')
 WHERE {shown}"""
     return View(table.name, table.comment, {c.name: c.comment for c in table.columns}, query)
 
 
+def _column(table: Table, column: Column) -> str:
+    if column.name == "round" and column.name in table.keys:
+        return "try_cast(replace(\"round\", 'round_', '') AS BIGINT)"
+    return f'"{column.name}"::{duckdb_type(table.schema[column.name])}'
+
+
 def _parts(root: Path) -> View:
-    globs = ", ".join(literal(_glob(root, name)) for name in tables())
+    globs = ", ".join(literal(_glob(root, table)) for table in tables().values())
     logs = ", ".join(literal(name) for name, table in tables().items() if table.log)
-    # One listing gives names and notes together: a part without notes cannot be seen.
+    # Notes are joined by path: DuckDB opens no file where nobody asks for them.
     query = f"""WITH noted AS (
   SELECT
     file_name AS path,
@@ -149,7 +156,7 @@ def _parts(root: Path) -> View:
   FROM parquet_kv_metadata([{globs}])
   GROUP BY file_name
 ), named AS (
-  SELECT *, substr(path, {len(root.as_posix()) + 2}) AS place, {_stamp("path")} AS stamp FROM noted
+  SELECT file AS path, substr(file, {len(root.as_posix()) + 2}) AS place, {_stamp("file")} AS stamp FROM glob([{globs}])
 ), keyed AS (
   SELECT
     *,
@@ -173,7 +180,8 @@ SELECT
   data_version,
   input_fingerprint,
   inputs
-FROM keyed"""
+FROM keyed
+LEFT JOIN noted USING (path)"""
     return View(
         "parts",
         "Every Parquet part of the warehouse, live or not.",
@@ -188,7 +196,7 @@ FROM keyed"""
             "stamp": "When the part was published.",
             "live": "Whether the part's rows show in the table's view.",
             "reset": "Whether the part empties its partition.",
-            "data_version": "Content hash of the part's rows, as noted by the writer.",
+            "data_version": "Content hash of the part's rows; as the other notes, null for a moment after publishing.",
             "input_fingerprint": "Fingerprint of what the part was made from; null when not noted.",
             "inputs": "JSON of the parts it was made from; null when not noted.",
         },
