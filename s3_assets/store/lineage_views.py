@@ -27,8 +27,10 @@ _RELABELLED = f"""SELECT {_LOOP}, min(round) AS round, row_id AS was, new_id AS 
 
 # What caused a row: columns by what is joined, and the joins.
 _ANSWER = ("teacher_id", "teacher_model", "response")
-_CAUSES = ("gold_text", "gold_text2", "gold_label", "gold_answer")
-_CAUSES += ("wrong_prediction", "wrong_probability", "wrong_model_id")
+_CAUSES = (
+    *("gold_text", "gold_text2", "gold_label", "gold_answer"),
+    *("wrong_prediction", "wrong_probability", "wrong_model_id"),
+)
 _CAUSE_JOINS = f"""
   LEFT JOIN (
     SELECT task, gold_id, text AS gold_text, text2 AS gold_text2, label AS gold_label, answer AS gold_answer FROM gold
