@@ -35,13 +35,16 @@ def drift_asset(task: Task) -> dg.AssetsDefinition:
         store, round_ = warehouse.open(), round_number(context.partition_key)
 
         def extra(result: StepResult) -> dict[str, Any]:
-            over_all = result.rows.filter(
-                pl.col("label").is_null(), pl.col("floor").is_not_null(), reference=GOLD_STEER
-            )
-            floors = {f"{metric}_floor": floor for metric, floor in over_all.select("metric", "floor").iter_rows()}
-            shown = result.rows.select("reference", pl.col("label").fill_null("all"), "metric", "value", "floor")
-            tables = {"by_label": dg.MetadataValue.md(markdown_table(shown))}
-            return {**floors, **_picture(task, store, round_), **tables}
+            over_all = result.rows.filter(pl.col("label").is_null(), reference=GOLD_STEER)
+            floors = over_all.drop_nulls("floor").select("metric", "floor").iter_rows()
+            shown = over_all.select("metric", "value", "ci_low", "ci_high", "floor")
+            by_label = result.rows.select("reference", pl.col("label").fill_null("all"), "metric", "value", "floor")
+            return {
+                **{f"{metric}_floor": floor for metric, floor in floors},
+                "against_gold": dg.MetadataValue.md(markdown_table(shown)),
+                **_picture(task, store, round_),
+                "by_label": dg.MetadataValue.md(markdown_table(by_label)),
+            }
 
         yield from run_step(context, lambda: make_drift(task, store, round_, config.force), extra)
 
