@@ -72,16 +72,19 @@ def show(con: "duckdb.DuckDBPyConnection", wanted: str, task: str | None, shape:
     con.execute("BEGIN")
     kind, found = find_id(con, wanted, task)
     if shape is LineageFormat.json:
-        typer.echo(json.dumps(steps(con, found, task), ensure_ascii=False, indent=1, default=str))
+        typer.echo(json.dumps(steps(con, kind, found, task), ensure_ascii=False, indent=1, default=str))
     else:
         print_trees(con, kind, found, task)
 
 
-def steps(con: "duckdb.DuckDBPyConnection", found: str, task: str | None) -> list[dict[str, Any]]:
+def steps(con: "duckdb.DuckDBPyConnection", kind: str, found: str, task: str | None) -> list[dict[str, Any]]:
     """Rows of ``lineage_of`` as dictionaries, of one task or all."""
-    rows = con.execute("SELECT * FROM lineage_of(?) WHERE ?::VARCHAR IS NULL OR task = ?", [found, task, task])
-    names = [column[0] for column in rows.description or []]
-    return [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
+    from s3_assets.cli.lineage_tree import Asker
+
+    asker = Asker(con, found)
+    # Loop by loop: other loops' files are then not opened.
+    within = "in_task := $task, in_arm := $arm, in_seed := $seed"
+    return [step for loop in asker.loops(kind, task) for step in asker.ask(f"FROM lineage_of($id, {within})", loop)]
 
 
 def find_id(con: "duckdb.DuckDBPyConnection", wanted: str, task: str | None) -> tuple[str, str]:

@@ -21,7 +21,7 @@ _IN_LOOP = "task = $task AND arm = $arm AND seed = $seed"
 
 def print_trees(con: "duckdb.DuckDBPyConnection", kind: str, found: str, task: str | None) -> None:
     """One tree for each arm and seed that has the id."""
-    asker = _Asker(con, found)
+    asker = Asker(con, found)
     loops = asker.loops(kind, task)
     console = Console(file=sys.stdout, highlight=False)
     for loop in loops:
@@ -36,7 +36,7 @@ def print_trees(con: "duckdb.DuckDBPyConnection", kind: str, found: str, task: s
             console.print("no student was asked about it yet")
 
 
-class _Asker:
+class Asker:
     """Queries about one id, their rows as dictionaries."""
 
     def __init__(self, con: "duckdb.DuckDBPyConnection", found: str) -> None:
@@ -62,7 +62,7 @@ class _Asker:
         return self.ask(f"SELECT * FROM ({each}) WHERE coalesce(task = $task, true) ORDER BY ALL", {"task": task})
 
 
-def _row(asker: _Asker, tree: Tree, loop: Row) -> None:
+def _row(asker: Asker, tree: Tree, loop: Row) -> None:
     rows = asker.ask(f"SELECT * FROM lineage WHERE example_id = $id AND {_IN_LOOP}", loop)
     if not rows:
         _steps(asker, tree, loop)
@@ -107,7 +107,7 @@ def _judged(at: Tree, row: Row) -> None:
         _add(at, f"review: {row['review']}" + (f" ({row['review_why']})" if row["review_why"] else ""))
 
 
-def _asked(asker: _Asker, row: Row, loop: Row) -> str:
+def _asked(asker: Asker, row: Row, loop: Row) -> str:
     (spent,) = asker.ask(
         "SELECT sum(prompt_tokens + completion_tokens) AS tokens, "
         "CASE WHEN bool_and(cost IS NOT NULL OR response IS NULL) THEN sum(cost) END AS cost "
@@ -122,7 +122,7 @@ def _asked(asker: _Asker, row: Row, loop: Row) -> str:
     )
 
 
-def _refused(asker: _Asker, tree: Tree, loop: Row) -> None:
+def _refused(asker: Asker, tree: Tree, loop: Row) -> None:
     for row in asker.ask(f"SELECT * FROM rejected WHERE row_id = $id AND {_IN_LOOP} ORDER BY round", loop):
         at = tree
         if row["gold_id"] is not None:
@@ -132,7 +132,7 @@ def _refused(asker: _Asker, tree: Tree, loop: Row) -> None:
         _add(at, f"by gate {row['gate']}: {row['reason']}")
 
 
-def _gold(asker: _Asker, tree: Tree, loop: Row) -> None:
+def _gold(asker: Asker, tree: Tree, loop: Row) -> None:
     fate = asker.ask(f"SELECT * FROM error_fate WHERE gold_id = $id AND {_IN_LOOP}", loop)
     texts = asker.ask("SELECT * FROM gold WHERE gold_id = $id AND task = $task", loop)
     for row in texts:
@@ -157,7 +157,7 @@ def _gold(asker: _Asker, tree: Tree, loop: Row) -> None:
             _add(at, _outcome(row))
 
 
-def _request(asker: _Asker, tree: Tree, loop: Row) -> None:
+def _request(asker: Asker, tree: Tree, loop: Row) -> None:
     uses = asker.ask(f"SELECT * FROM request_spend WHERE request_id = $id AND {_IN_LOOP}", loop)
     for use in uses:
         paid = f"{use['prompt_tokens'] + use['completion_tokens']} tokens, {_dollars(use['cost'])}"
@@ -183,7 +183,7 @@ def _request(asker: _Asker, tree: Tree, loop: Row) -> None:
             _add(at, _outcome(row))
 
 
-def _model(asker: _Asker, tree: Tree, loop: Row) -> None:
+def _model(asker: Asker, tree: Tree, loop: Row) -> None:
     (model,) = asker.ask(f"SELECT * FROM trained_model WHERE model_id = $id AND {_IN_LOOP}", loop)
     within = {**loop, "round": model["round"]}
     at = _add(tree, f"student {model['model_id']} of round {model['round']}, from {model['weights']}")
@@ -213,7 +213,7 @@ def _model(asker: _Asker, tree: Tree, loop: Row) -> None:
         _add(wrong, f"... and {len(errors) - MOST_ERRORS} more: s3-assets sql, view predictions")
 
 
-def _steps(asker: _Asker, tree: Tree, loop: Row) -> None:
+def _steps(asker: Asker, tree: Tree, loop: Row) -> None:
     """Every step as it is: of a row in no seed set yet, or under an id that a person's relabelling gave it."""
     found = asker.ask(f"SELECT * FROM lineage_of($id) WHERE {_IN_LOOP}", loop)
     back = sorted((step for step in found if step["direction"] == "back"), key=lambda step: -step["depth"])
