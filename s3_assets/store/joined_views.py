@@ -1,4 +1,4 @@
-"""The catalog's views that join tables: rounds, row origin, gold history.
+"""The catalog's views that join tables: rounds, gold history.
 
 Belongs here: questions people ask of the whole loop, as SQL over the views of ``views.py``, with a comment for every
 column. Does not belong here: anything that reads files (``views.py``), what gates and second opinions

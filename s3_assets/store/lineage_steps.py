@@ -4,7 +4,7 @@ Belongs here: which arrows of ``lineage_edges`` are followed from what, and a se
 here: the arrows (``lineage_views.py``), printing steps (``cli/lineage.py``).
 """
 
-from s3_assets.store.lineage_views import edges_query
+from s3_assets.store.lineage_views import REFUSED_ID, edges_query
 from s3_assets.store.views import Macro
 
 _LOOP = "task, arm, seed"
@@ -14,6 +14,8 @@ _WITHIN = " AND ".join(f"(in_{key} IS NULL OR {key} = in_{key})" for key in ("ta
 # The tables that arrows are made of, each read once.
 _CUT = ("predictions", "extrapolated_set", "teacher_uses", "seed_set", "rejected", "verdicts", "trained_model")
 _OWN = "own_"
+# More than any loop's rounds: rows relabelled back and forth may lead to each other.
+_DEEPEST = 250
 _TEXT = "CASE WHEN len({0}) > 160 THEN left({0}, 157) || '...' ELSE {0} END"
 
 # Kinds that are followed on, by the kind of the id asked about. A student's answers lead to hundreds of rows: from a
@@ -35,17 +37,29 @@ def lineage_macro() -> Macro:
         for name in _CUT
     )
     query = f"""WITH RECURSIVE starts AS MATERIALIZED (
-  SELECT {_LOOP}, 'row' AS kind FROM seed_set WHERE example_id = wanted AND {_WITHIN}
-  UNION
-  SELECT {_LOOP}, 'row' FROM extrapolated_set WHERE example_id = wanted AND {_WITHIN}
-  UNION
-  SELECT {_LOOP}, 'rejected' FROM rejected WHERE row_id = wanted AND {_WITHIN}
-  UNION
-  SELECT {_LOOP}, 'request' FROM teacher_uses WHERE request_id = wanted AND {_WITHIN}
-  UNION
-  SELECT {_LOOP}, CASE WHEN gold_id = wanted THEN 'gold' ELSE 'model' END
-  FROM predictions
-  WHERE (gold_id = wanted OR model_id = wanted) AND {_WITHIN}
+  -- Within a query of its own: clients before 1.5 keep duplicates of a UNION here.
+  SELECT * FROM (
+    SELECT {_LOOP}, 'row' AS kind FROM seed_set WHERE example_id = wanted AND {_WITHIN}
+    UNION
+    SELECT {_LOOP}, 'row' FROM extrapolated_set WHERE example_id = wanted AND {_WITHIN}
+    UNION
+    SELECT {_LOOP}, 'rejected' FROM rejected WHERE row_id = wanted AND {_WITHIN}
+    UNION
+    SELECT {_LOOP}, CASE WHEN gold_id = wanted THEN 'gold' ELSE 'request' END
+    FROM teacher_uses
+    WHERE (request_id = wanted OR gold_id = wanted) AND {_WITHIN}
+    UNION
+    SELECT {_LOOP}, 'gold' FROM predictions WHERE gold_id = wanted AND {_WITHIN}
+    UNION
+    SELECT {_LOOP}, 'model' FROM trained_model WHERE model_id = wanted AND {_WITHIN}
+    UNION
+    -- A gold row that no arm has come to.
+    SELECT task, NULL, NULL, 'gold'
+    FROM gold
+    WHERE gold_id = wanted AND (in_task IS NULL OR task = in_task)
+      AND NOT EXISTS (FROM predictions WHERE gold_id = wanted)
+      AND NOT EXISTS (FROM teacher_uses WHERE gold_id = wanted)
+  )
 ), loops AS MATERIALIZED (
   SELECT DISTINCT {_LOOP} FROM starts
 ), {cuts}, edges AS MATERIALIZED (
@@ -58,7 +72,7 @@ def lineage_macro() -> Macro:
   JOIN edges e
     ON e.task = w.task AND e.arm = w.arm AND e.seed = w.seed AND e.effect_kind = w.kind AND e.effect_id = w.id
   -- What a student was trained on is told as a set.
-  WHERE w.kind <> 'seed_set'
+  WHERE w.kind <> 'seed_set' AND w.depth < {_DEEPEST}
 ), own AS MATERIALIZED (
   SELECT DISTINCT {_LOOP}, id AS gold_id FROM back WHERE kind = 'gold'
 ), forward AS (
@@ -71,7 +85,7 @@ def lineage_macro() -> Macro:
     ON e.task = w.task AND e.arm = w.arm AND e.seed = w.seed AND e.cause_kind = w.kind AND e.cause_id = w.id
   LEFT JOIN own o
     ON o.task = e.task AND o.arm = e.arm AND o.seed = e.seed AND o.gold_id = split_part(e.effect_id, '/', 2)
-  WHERE ({on})
+  WHERE ({on}) AND w.depth < {_DEEPEST}
     AND (w.kind <> 'model' OR o.gold_id IS NOT NULL OR (w.start_kind = 'model' AND e.relation = 'missed'))
 ), steps AS MATERIALIZED (
   SELECT 'back' AS direction, {_NODE}, min(depth) AS depth, min(round) AS round, min(relation) AS relation
@@ -110,7 +124,7 @@ def lineage_macro() -> Macro:
   WHERE example_id IN (SELECT id FROM steps WHERE kind = 'row')
   GROUP BY {_LOOP}, example_id
   UNION ALL
-  SELECT {_LOOP}, 'rejected', coalesce(row_id, concat_ws('/', request_id, item)),
+  SELECT {_LOOP}, 'rejected', {REFUSED_ID},
     any_value(concat_ws(' ', 'refused by', gate || ',', reason || ':', {_TEXT.format("coalesce(text, raw)")}))
   FROM {_OWN}rejected
   WHERE request_id IN (SELECT id FROM steps) OR row_id IN (SELECT id FROM steps)

@@ -1,7 +1,7 @@
 """The catalog's views of lineage: from a gold error to a row, and on to what the row did.
 
-Belongs here: the chain of every row (``lineage``), the same as arrows (``lineage_edges``), the steps from one id
-(``lineage_of``). Does not belong here: what it cost (``spend_views.py``), counts of rows and rounds
+Belongs here: the chain of every row (``lineage``, ``row_origin``), the same as arrows (``lineage_edges``). Does not
+belong here: the steps from one id (``lineage_steps.py``), what it cost (``spend_views.py``), counts of rows and rounds
 (``joined_views.py``, ``quality_views.py``).
 """
 
@@ -13,17 +13,20 @@ from s3_assets.store.views import View
 _KEYS = ", ".join(ROUND_KEYS)
 _LOOP = "task, arm, seed"
 
-# A relabelled row has an id of its own and stands in the seed sets from the decision on instead of the row before: it
-# is never in that of the round that first held its text.
-_RELABELLED = f"""SELECT {_LOOP}, min(round) AS round, row_id AS was, new_id AS example_id
+# Id of what was refused: what is no row has none of its own, and faults of one kind count once for a request.
+REFUSED_ID = "coalesce(row_id, concat_ws('/', request_id, coalesce(item::VARCHAR, gate)))"
+
+# A relabelled row has an id of its own and stands in the seed sets from the decision on instead of the row before.
+_RELABELLED = f"""SELECT {_LOOP}, first_round, min(round) AS round, row_id AS was, new_id AS example_id
   FROM {{seed_set}}
   JOIN (
-    SELECT DISTINCT task, row_id, new_id, new_id AS example_id
+    SELECT task, row_id, new_id, new_id AS example_id, min(from_round) AS from_round
     FROM reviews
     WHERE kind = 'synthetic' AND decision = 'relabel' AND new_id IS NOT NULL
+    GROUP BY task, row_id, new_id
   ) USING (task, example_id)
-  GROUP BY {_LOOP}, row_id, new_id, first_round
-  HAVING min(round) > first_round"""
+  WHERE round >= from_round
+  GROUP BY {_LOOP}, first_round, row_id, new_id"""
 
 # What caused a row: columns by what is joined, and the joins.
 _ANSWER = ("teacher_id", "teacher_model", "response")
@@ -47,7 +50,9 @@ _CAUSE_JOINS = f"""
     FROM error_set
   ) USING ({_LOOP}, first_round, gold_id, wrong_model_id)
   LEFT JOIN (
-    SELECT request_id, teacher_id, model AS teacher_model, asked_at, response
+    SELECT
+      request_id, teacher_id, model AS teacher_model, asked_at, response,
+      1000 * coalesce(epoch_ms(asked_at), 0) + coalesce(attempt, 0) AS answer_order
     FROM teacher_calls
     WHERE outcome = 'answered'
   ) USING (request_id)"""
@@ -72,10 +77,17 @@ _EFFECT_JOINS = f"""
     WHERE kind = 'synthetic'
   ) USING ({_LOOP}, request_id, item)
   LEFT JOIN (
-    SELECT task, row_id AS example_id, arg_max(decision, decided_at) AS review, arg_max(why, decided_at) AS review_why
-    FROM reviews
-    WHERE kind = 'synthetic'
-    GROUP BY task, row_id
+    SELECT task, example_id, newest.decision AS review, newest.why AS review_why
+    FROM (
+      SELECT task, example_id, arg_max(struct_pack(decision := decision, why := why), decided_at) AS newest
+      FROM (
+        SELECT task, unnest([row_id, new_id]) AS example_id, decision, why, decided_at
+        FROM reviews
+        WHERE kind = 'synthetic'
+      )
+      WHERE example_id IS NOT NULL
+      GROUP BY task, example_id
+    )
   ) USING (task, example_id)
   LEFT JOIN (
     SELECT {_LOOP}, gold_id, round AS judged_round, correct FROM predictions
@@ -91,7 +103,7 @@ def _found(effects: bool) -> str:
     """The start of a query: ``found`` has what is joined to each row of a loop, by its id and first round."""
     # Of a request that was answered several times, what was read is the last answer.
     found = ",\n    ".join(
-        [f"arg_max({name}, asked_at) AS {name}" for name in _ANSWER]
+        [f"arg_max({name}, answer_order) AS {name}" for name in _ANSWER]
         + [f"any_value({name}) AS {name}" for name in (*_CAUSES, *(_EFFECTS if effects else ()))]
     )
     students = """
@@ -138,8 +150,8 @@ WHERE first_round = round"""
     return View(
         "lineage",
         "One row per distinct synthetic row of an arm: the error it was written for, request, answer, what became of "
-        "it, what it did. Columns stand in the order of cause and effect. A row relabelled by a person stands here as "
-        "it was written.",
+        "it, what it did. Columns stand in the order of cause and effect. A row relabelled before any seed set held it "
+        "has its new label.",
         {
             **key_comments(),
             "round": "Round whose seed set first held the row under this id.",
@@ -165,8 +177,8 @@ WHERE first_round = round"""
             "verdict": "What second opinions made of it: kept or relabelled; null where nobody was asked.",
             "written_label": "Label it was written for, as second opinions saw it; null where nobody was asked.",
             "confidence": "Probability that the label is right, 0 to 1; null where nobody was asked.",
-            "review": "A person's newest decision about the row by this id: exclude, relabel or keep. The task's own "
-            "loop follows it, arms of experiments do not.",
+            "review": "A person's newest decision about the row, or that made it of another: exclude, relabel or keep. "
+            "The task's own loop follows it, arms of experiments do not.",
             "review_why": "Reason the person gave.",
             "seed_sets": "Rounds whose seed set holds the row, in order.",
             "models": "Students of those rounds, in order; rounds without one are left out.",
@@ -219,7 +231,15 @@ LEFT JOIN found USING ({_LOOP}, first_round, example_id)"""
 def edges_query(own: str = "") -> str:
     """Every arrow; ``own`` is put before the names of tables, for a query that has its own cut of each."""
     by_model = f"(SELECT {_KEYS}, any_value(model_id) AS model_id FROM {own}extrapolated_set GROUP BY {_KEYS}) d"
-    row_of_verdict = "CASE WHEN outcome = 'dropped' THEN 'rejected' ELSE 'row' END"
+    # Verdicts have the id as written; a row may have another label, or have been refused, since.
+    judged = f"""(
+  SELECT {_KEYS}, 'extrapolated_set' AS asset, request_id, item, 'row' AS kind, example_id AS id
+  FROM {own}extrapolated_set
+  UNION ALL
+  SELECT {_KEYS}, 'seed_set', request_id, item, 'row', example_id FROM {own}seed_set WHERE round = 0
+  UNION ALL
+  SELECT {_KEYS}, asset, request_id, item, 'rejected', row_id FROM {own}rejected WHERE row_id IS NOT NULL
+)"""
     relabelled = _RELABELLED.format(seed_set=f"{own}seed_set")
     return f"""SELECT {_KEYS}, cause_kind, CASE cause_kind WHEN 'gold' THEN gold_id ELSE model_id END AS cause_id,
   'prediction' AS effect_kind, model_id || '/' || gold_id AS effect_id,
@@ -247,13 +267,15 @@ SELECT {_KEYS}, 'request', request_id, 'row', example_id, 'wrote'
 FROM {own}seed_set
 WHERE round = 0 AND first_round = 0 AND request_id IS NOT NULL
 UNION ALL
-SELECT {_KEYS}, 'request', request_id, 'rejected', coalesce(row_id, concat_ws('/', request_id, item)), gate
+SELECT DISTINCT {_KEYS}, 'request', request_id, 'rejected', {REFUSED_ID}, gate
 FROM {own}rejected
 WHERE request_id IS NOT NULL
 UNION ALL
-SELECT {_KEYS}, {row_of_verdict}, row_id, 'request', unnest(requests), 'label asked'
-FROM {own}verdicts
-WHERE kind = 'synthetic' AND len(requests) > 0
+SELECT {_KEYS}, j.kind, j.id, 'request', unnest(v.requests), 'label asked'
+FROM (
+  SELECT {_KEYS}, asset, request_id, item, requests FROM {own}verdicts WHERE kind = 'synthetic' AND len(requests) > 0
+) v
+JOIN {judged} j USING ({_KEYS}, asset, request_id, item)
 UNION ALL
 SELECT {_KEYS}, 'row', example_id, 'seed_set', 'seed_set/' || round, origin
 FROM {own}seed_set
@@ -264,6 +286,8 @@ SELECT {_KEYS}, 'row',
   CASE effect_kind WHEN 'row' THEN example_id ELSE 'seed_set/' || round END, 'relabelled'
 FROM ({relabelled})
 CROSS JOIN (VALUES ('row'), ('seed_set')) AS effects(effect_kind)
+-- One that the first seed set has under its new id points to it as all rows do.
+WHERE effect_kind = 'row' OR round > first_round
 UNION ALL
 SELECT {_KEYS}, 'seed_set', 'seed_set/' || (round - 1), 'seed_set', 'seed_set/' || round, 'carried over'
 FROM {own}seed_set
@@ -287,7 +311,7 @@ def _lineage_edges() -> View:
             "cause_id": "Its id: gold_id, model_id, model_id/gold_id, request_id, example_id or row_id, "
             "seed_set/round.",
             "effect_kind": "Kind of what was caused, as cause_kind.",
-            "effect_id": "Its id, as cause_id. A refused answer, and what is no row, has request_id/item.",
+            "effect_id": "Its id, as cause_id. What is no row has request_id/item, a refused answer request_id/gate.",
             "relation": "How: right or missed (predictions), error extrapolated, extrapolated, wrote, the gate or "
             "fault that refused, label asked, relabelled, origin of a row in a seed set, carried over, trained.",
         },

@@ -4,8 +4,12 @@ Belongs here: copying live rows into native tables, and the derived views on top
 views say (``derived.py``), the catalog over the warehouse (``catalog.py``).
 """
 
+import fcntl
+import os
+import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,20 +61,53 @@ def write_snapshot(
     if path.resolve() == warehouse.catalog_path:
         raise SnapshotError(f"{path} is the catalog of the warehouse; choose another file")
     ensure_catalog(warehouse)
-    pending = path.with_name(f".{path.name}-{secrets.token_hex(4)}.tmp")
-    try:
-        with duckdb.connect() as con:
-            moment, rows = _write(con, warehouse, pending, tasks, embeddings, tell)
-        sync(pending)
-        size = pending.stat().st_size
-        pending.replace(path)
-        sync(path.parent)
-    except duckdb.IOException as error:
-        raise CatalogError(f"cannot write {path}: {error}") from error
-    finally:
-        for left in (pending, pending.with_name(pending.name + ".wal")):
-            left.unlink(missing_ok=True)
+    with _unfinished(path) as pending:
+        try:
+            with duckdb.connect() as con:
+                moment, rows = _write(con, warehouse, pending, tasks, embeddings, tell)
+            sync(pending)
+            size = pending.stat().st_size
+            pending.replace(path)
+            sync(path.parent)
+        except duckdb.IOException as error:
+            raise CatalogError(f"cannot write {path}: {error}") from error
     return Snapshot(path, moment, rows, size)
+
+
+@contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """Name of a file to write beside ``path``, removed at the end; first, what killed processes left of it."""
+    pending = path.with_name(f".{path.name}-{secrets.token_hex(4)}.tmp")
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # Whoever writes a snapshot into a folder shares a lock on it, which ends with the process: who has the lock
+        # alone knows that nobody is at work on what lies there. Not a lock on the file: DuckDB puts its own there.
+        if _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            _remove_unfinished(path)
+        _lock(folder, fcntl.LOCK_SH)
+        try:
+            yield pending
+        finally:
+            for left in (pending, pending.with_name(pending.name + ".wal")):
+                left.unlink(missing_ok=True)
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int, how: int) -> bool:
+    try:
+        fcntl.flock(folder, how)
+    except OSError:
+        # Another has it, or the file system has no locks on folders: then nothing is ever removed.
+        return False
+    return True
+
+
+def _remove_unfinished(path: Path) -> None:
+    left = re.compile(rf"\.{re.escape(path.name)}-[0-9a-f]{{8}}\.tmp(\.wal)?")
+    for file in path.parent.iterdir():
+        if left.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 def _write(

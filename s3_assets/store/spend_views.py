@@ -162,6 +162,8 @@ def _error_fate() -> View:
   FROM request_spend
   WHERE gold_id IS NOT NULL AND asset = 'extrapolated_set'
   GROUP BY {loop}, round
+  -- Selecting gold is only asked about, to know what the judge of labels is worth.
+  HAVING bool_or(kind <> 'label')
 ), made AS (
   SELECT
     {loop},

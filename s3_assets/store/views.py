@@ -117,7 +117,9 @@ def _folder(file: str) -> str:
 
 
 def _table_view(root: Path, table: Table) -> View:
-    columns = ",\n  ".join(f'{_column(table, c)} AS "{c.name}"' for c in table.columns)
+    # A folder above that is called a=b would give every row a column a.
+    by_path = bool(table.keys) and "=" not in root.as_posix()
+    columns = ",\n  ".join(f'{_column(table, c, by_path)} AS "{c.name}"' for c in table.columns)
     glob = literal(_glob(root, table))
     if table.log:
         shown = f"{_stamp('_part')} <= as_of()"
@@ -129,7 +131,7 @@ def _table_view(root: Path, table: Table) -> View:
     # By name: parts written before a column was added show null in it. Columns that folders name are read from paths:
     # files of other tasks or rounds than are asked for are not opened.
     levels = ", ".join(f"{key}: {'BIGINT' if key == 'seed' else 'VARCHAR'}" for key in table.keys)
-    hive = f"hive_partitioning = true, hive_types = {{{levels}}}" if levels else "hive_partitioning = false"
+    hive = f"hive_partitioning = true, hive_types = {{{levels}}}" if by_path else "hive_partitioning = false"
     query = f"""SELECT
   {columns}
 FROM read_parquet({glob}, union_by_name = true, {hive}, filename = '_part')
@@ -137,8 +139,8 @@ WHERE {shown}"""
     return View(table.name, table.comment, {c.name: c.comment for c in table.columns}, query)
 
 
-def _column(table: Table, column: Column) -> str:
-    if column.name == "round" and column.name in table.keys:
+def _column(table: Table, column: Column, by_path: bool) -> str:
+    if by_path and column.name == "round" and column.name in table.keys:
         return "try_cast(replace(\"round\", 'round_', '') AS BIGINT)"
     return f'"{column.name}"::{duckdb_type(table.schema[column.name])}'
 
