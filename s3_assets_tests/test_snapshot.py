@@ -1,6 +1,11 @@
 """Snapshots: the same answers as the catalog, from one file that needs nothing else."""
 
-from collections.abc import Callable
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +92,71 @@ def test_a_failed_snapshot_leaves_what_was_there(
         write_snapshot(warehouse, file, force=True)
     assert file.read_text() == "mine"
     assert not list(tmp_path.glob(".now*"))
+
+
+# A command that says when it has begun to write and then stays there: in Python when all is written, or in a query.
+STUCK = """
+import pathlib, sys, time
+from s3_assets.cli.snapshot import snapshot
+from s3_assets.store import snapshot as module
+def sync(place):
+    print("there", flush=True)
+    time.sleep(600)
+def derived_statements():
+    print("there", flush=True)
+    yield "CREATE TABLE t AS SELECT sum(hash(i)) AS i FROM range(1000000000000) r(i)"
+setattr(module, sys.argv[2], vars()[sys.argv[2]])
+snapshot(pathlib.Path(sys.argv[1]), force=True)
+"""
+
+
+@contextmanager
+def stuck(warehouse: Warehouse, file: Path, place: str = "sync") -> Iterator[subprocess.Popen[str]]:
+    """A process in the middle of writing ``file``; killed at the end."""
+    environment = os.environ | {"S3_ASSETS_WAREHOUSE": str(warehouse.root)}
+    command = [sys.executable, "-c", STUCK, str(file), place]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert "there\n" in process.stdout
+            yield process
+        finally:
+            process.kill()
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(warehouse: Warehouse, tmp_path: Path) -> None:
+    file, others = tmp_path / "now.duckdb", tmp_path / ".then.duckdb-01234567.tmp"
+    others.touch()
+    with stuck(warehouse, file) as process:
+        (left,) = tmp_path.glob(".now.duckdb-*.tmp")
+        # Not while it is at work.
+        write_snapshot(warehouse, file)
+        assert left.exists()
+        process.kill()
+        process.wait()
+        assert left.exists()
+        left.with_name(left.name + ".wal").touch()
+        write_snapshot(warehouse, file, force=True)
+    assert sorted(entry.name for entry in tmp_path.glob(".*")) == [others.name]
+
+
+@pytest.mark.parametrize("place", ["sync", "derived_statements"])
+def test_a_terminated_command_removes_what_it_wrote(warehouse: Warehouse, tmp_path: Path, place: str) -> None:
+    with stuck(warehouse, tmp_path / "now.duckdb", place) as process:
+        assert list(tmp_path.glob(".now.duckdb-*.tmp"))
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    assert not list(tmp_path.glob("*now.duckdb*"))
+
+
+def test_an_error_of_the_database_is_told(
+    warehouse: Warehouse, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3_assets.store.snapshot.derived_statements", lambda: ["SELECT nonsense"])
+    code, _, said = command("snapshot", str(tmp_path / "now.duckdb"))
+    assert code == 1
+    assert "nonsense" in said
+    assert "Traceback" not in said
 
 
 def test_the_command_says_what_it_wrote(warehouse: Warehouse, command: Command, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Belongs here: options, finding the id meant, the steps as JSON. Does not belong 
 """
 
 import json
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,19 +73,23 @@ def show(con: "duckdb.DuckDBPyConnection", wanted: str, task: str | None, shape:
     con.execute("BEGIN")
     kind, found = find_id(con, wanted, task)
     if shape is LineageFormat.json:
-        typer.echo(json.dumps(steps(con, kind, found, task), ensure_ascii=False, indent=1, default=str))
+        told = json.dumps(steps(con, kind, found, task), ensure_ascii=False, indent=1, default=str)
+        # JSON lets these stand, a terminal obeys them.
+        typer.echo(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", told))
     else:
         print_trees(con, kind, found, task)
 
 
 def steps(con: "duckdb.DuckDBPyConnection", kind: str, found: str, task: str | None) -> list[dict[str, Any]]:
     """Rows of ``lineage_of`` as dictionaries, of one task or all."""
-    from s3_assets.cli.lineage_tree import Asker
+    from s3_assets.cli.lineage_tree import IN_LOOP, Asker
 
     asker = Asker(con, found)
-    # Loop by loop: other loops' files are then not opened.
-    within = "in_task := $task, in_arm := $arm, in_seed := $seed"
-    return [step for loop in asker.loops(kind, task) for step in asker.ask(f"FROM lineage_of($id, {within})", loop)]
+    loops = asker.loops(kind, task)
+    if not loops:
+        # A gold row that no arm has come to.
+        return asker.ask("FROM lineage_of($id, in_task := $task)", {"task": task})
+    return [step for loop in loops for step in asker.ask(f"FROM lineage_of($id, {IN_LOOP})", loop)]
 
 
 def find_id(con: "duckdb.DuckDBPyConnection", wanted: str, task: str | None) -> tuple[str, str]:

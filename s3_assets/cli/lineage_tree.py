@@ -3,7 +3,9 @@
 Belongs here: what each kind of id shows, as lines of a tree. Does not belong here: finding the id (``lineage.py``).
 """
 
+import re
 import sys
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 MOST_ERRORS = 20
+# Where nothing is shown on a screen each line stays whole, for grep.
+_UNBOUNDED = 1_000_000_000
+_BREAKS = re.compile(r"[\t-\r\x85\u2028\u2029]+")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BY_TASK = "brought by the task itself"
+# Given to lineage_of, so that files of other loops are not opened.
+IN_LOOP = "in_task := $task, in_arm := $arm, in_seed := $seed"
 _IN_LOOP = "task = $task AND arm = $arm AND seed = $seed"
 
 
@@ -23,16 +32,17 @@ def print_trees(con: "duckdb.DuckDBPyConnection", kind: str, found: str, task: s
     """One tree for each arm and seed that has the id."""
     asker = Asker(con, found)
     loops = asker.loops(kind, task)
-    console = Console(file=sys.stdout, highlight=False)
+    width = None if sys.stdout.isatty() else _UNBOUNDED
+    console = Console(file=sys.stdout, highlight=False, width=width)
     for loop in loops:
-        tree = Tree(Text(f"{loop['task']}, arm {loop['arm']}, seed {loop['seed']}", style="bold"))
+        tree = Tree(_plain(f"{loop['task']}, arm {loop['arm']}, seed {loop['seed']}", "bold"))
         {"row": _row, "rejected": _refused, "gold": _gold, "request": _request, "model": _model}[kind](
             asker, tree, loop
         )
         console.print(tree)
     if not loops:
         for row in asker.ask("SELECT * FROM gold WHERE gold_id = $id AND coalesce(task = $task, true)", {"task": task}):
-            console.print(Text(f"{row['task']}: gold {found} ({row['split']}), {row['label']}: {_texts(row)}"))
+            console.print(_plain(f"{row['task']}: gold {found} ({row['split']}), {row['label']}: {_texts(row)}"))
             console.print("no student was asked about it yet")
 
 
@@ -63,12 +73,26 @@ class Asker:
 
 
 def _row(asker: Asker, tree: Tree, loop: Row) -> None:
-    rows = asker.ask(f"SELECT * FROM lineage WHERE example_id = $id AND {_IN_LOOP}", loop)
+    rows = asker.ask(f"SELECT * FROM lineage WHERE example_id = $id AND {_IN_LOOP} ORDER BY round", loop)
     if not rows:
         _steps(asker, tree, loop)
         return
-    row = rows[0]
-    at = tree
+    relabelled = asker.ask(
+        "SELECT DISTINCT round, effect_id FROM lineage_edges WHERE cause_id = $id AND relation = 'relabelled' "
+        f"AND effect_kind = 'row' AND {_IN_LOOP} ORDER BY ALL",
+        loop,
+    )
+    # A text that was excluded and written again has a chain for each time.
+    for row, later in zip_longest(rows, rows[1:]):
+        became = [
+            one["effect_id"]
+            for one in relabelled
+            if row["round"] <= one["round"] and (later is None or one["round"] < later["round"])
+        ]
+        _chain(asker, tree, loop, row, became)
+
+
+def _chain(asker: Asker, at: Tree, loop: Row, row: Row, became: list[str]) -> None:
     if row["gold_id"] is not None:
         gold = {"text": row["gold_text"], "text2": row["gold_text2"]}
         at = _add(at, f"gold {row['gold_id']}, {row['gold_label']}: {_texts(gold)}")
@@ -78,16 +102,11 @@ def _row(asker: Asker, tree: Tree, loop: Row) -> None:
             f"missed by {row['wrong_model_id']} of round {row['error_round']}, which said {row['wrong_prediction']} "
             f"(p={_number(row['wrong_probability'])})",
         )
-    at = _add(at, "brought by the task itself" if row["request_id"] is None else _asked(asker, row, loop))
+    at = _add(at, _BY_TASK if row["request_id"] is None else _asked(asker, row, loop))
     at = _add(at, f"row {row['example_id']}, {row['label']}: {_texts(row)}")
     _judged(at, row)
-    relabelled = asker.ask(
-        "SELECT effect_id FROM lineage_edges WHERE cause_id = $id AND relation = 'relabelled' AND effect_kind = 'row' "
-        f"AND {_IN_LOOP}",
-        loop,
-    )
-    for one in relabelled:
-        _add(at, f"relabelled, now {one['effect_id']}")
+    for one in became:
+        _add(at, f"relabelled, now {one}")
     sets = ", ".join(str(round_) for round_ in row["seed_sets"])
     at = _add(at, f"in the seed sets of rounds {sets}; students {', '.join(row['models'] or ()) or 'not trained yet'}")
     if row["gold_id"] is not None:
@@ -127,8 +146,9 @@ def _refused(asker: Asker, tree: Tree, loop: Row) -> None:
         at = tree
         if row["gold_id"] is not None:
             at = _add(at, f"gold {row['gold_id']}")
-        at = _add(at, f"request {row['request_id']} in round {row['round']}")
-        at = _add(at, f"refused {row['row_id']}, {row['label']}: {_texts(row)}")
+        by = _BY_TASK if row["request_id"] is None else f"request {row['request_id']}"
+        at = _add(at, f"{by} in round {row['round']}")
+        at = _add(at, f"refused {_named(row['row_id'], row)}")
         _add(at, f"by gate {row['gate']}: {row['reason']}")
 
 
@@ -199,10 +219,18 @@ def _model(asker: Asker, tree: Tree, loop: Row) -> None:
         _add(trained, f"{model['gold_rows']} of gold")
     errors = asker.ask(
         "SELECT p.*, g.text, g.text2 FROM predictions p LEFT JOIN gold g USING (task, gold_id) "
-        f"WHERE model_id = $id AND NOT correct AND {_IN_LOOP} ORDER BY p.split <> 'steer', p.split, loss DESC, gold_id",
+        f"WHERE model_id = $id AND NOT correct AND p.split <> 'test' AND {_IN_LOOP} "
+        "ORDER BY p.split <> 'steer', p.split, loss DESC, gold_id",
         loop,
     )
-    wrong = _add(at, f"wrong on {len(errors)} gold rows")
+    # Whoever reads texts of test gold and mends the task by them has no test any more.
+    (test,) = asker.ask(
+        "SELECT count(*) AS rows FROM predictions "
+        f"WHERE model_id = $id AND NOT correct AND split = 'test' AND {_IN_LOOP}",
+        loop,
+    )
+    _add(at, f"wrong on {test['rows']} rows of test gold")
+    wrong = _add(at, f"wrong on {len(errors)} rows of steering and selecting gold")
     for row in errors[:MOST_ERRORS]:
         _add(
             wrong,
@@ -215,7 +243,7 @@ def _model(asker: Asker, tree: Tree, loop: Row) -> None:
 
 def _steps(asker: Asker, tree: Tree, loop: Row) -> None:
     """Every step as it is: of a row in no seed set yet, or under an id that a person's relabelling gave it."""
-    found = asker.ask(f"SELECT * FROM lineage_of($id) WHERE {_IN_LOOP}", loop)
+    found = asker.ask(f"FROM lineage_of($id, {IN_LOOP})", loop)
     back = sorted((step for step in found if step["direction"] == "back"), key=lambda step: -step["depth"])
     ahead = [step for step in found if step["direction"] != "back"]
     for step in (*back, *sorted(ahead, key=lambda step: step["depth"])):
@@ -223,15 +251,23 @@ def _steps(asker: Asker, tree: Tree, loop: Row) -> None:
 
 
 def _outcome(row: Row) -> str:
-    name = f"{row['id']}, " if row["id"] is not None else ""
-    if row["gate"] == "accepted":
-        return f"accepted {name}{row['label']}: {_texts(row)}"
-    return f"refused by {row['gate']}, {row['reason']}: {name}{row['label']}: {_texts(row)}"
+    told = _named(row["id"], row)
+    return f"accepted {told}" if row["gate"] == "accepted" else f"refused by {row['gate']}, {row['reason']}: {told}"
+
+
+def _named(id_: str | None, row: Row) -> str:
+    """Id, label and texts of a row, without those it lacks: what is no row has neither id nor label."""
+    known = ", ".join(part for part in (id_, row["label"]) if part is not None)
+    return f"{known}: {_texts(row)}" if known else _texts(row)
 
 
 def _add(at: Tree, line: str) -> Tree:
-    # Text, so that brackets in a text are not read as markup.
-    return at.add(Text(line))
+    return at.add(_plain(line))
+
+
+def _plain(line: str, style: str = "") -> Text:
+    """One line as it is, brackets no markup; what would steer a terminal is shown as U+FFFD."""
+    return Text(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", line)), style)
 
 
 def _texts(row: Row) -> str:

@@ -3,6 +3,8 @@
 Belongs here: the command and its messages. Does not belong here: the page (``report/page.py``).
 """
 
+import errno
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -23,12 +25,20 @@ def report(
     from s3_assets.report.page import read_report, render, write_page  # numpy; matplotlib where it draws
 
     found = get_task(task, settings.task_folders())
-    page = render(read_report(found, settings.warehouse()), datetime.now(UTC))
     file = to or Path(f"report_{found.name}.html")
     try:
-        write_page(file, page)
+        _refuse_place(file)
+        write_page(file, render(read_report(found, settings.warehouse()), datetime.now(UTC)))
     except OSError as error:
         raise TaskError(
             f"{file}: cannot be written ({error.strerror}); give --to a file in a folder that exists"
         ) from error
     typer.echo(file)
+
+
+def _refuse_place(file: Path) -> None:
+    """Errors that are known before anything is read: ``OSError`` and ``TaskError``."""
+    if file.is_dir():
+        raise TaskError(f"{file}: is a folder; give --to a file")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
