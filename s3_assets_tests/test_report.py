@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -23,6 +24,8 @@ from s3_assets.loop.steps import (
     make_seed_set,
     make_trained_model,
 )
+from s3_assets.report.facts import read_facts
+from s3_assets.report.map import read_map
 from s3_assets.report.page import read_report, render, write_page
 from s3_assets.resources import WarehouseResource
 from s3_assets.store.catalog import connect, ensure_catalog
@@ -226,6 +229,30 @@ def test_the_map_shows_steering_gold_and_the_rows_that_rounds_added(page, task, 
     assert ["Steering gold, error in round 1", said, one["text"]] in points
 
 
+def test_errors_on_the_map_are_those_of_the_newest_student(task, tmp_path):
+    found = Warehouse(tmp_path / "warehouse")
+    make_rounds(task, found, 2)
+    gold = found.live("gold", {"task": "small"}).read()
+    write_vectors(found, task, [gold, part(found, "seed_set", task, 1)])
+    make_extrapolated_set(task, found, 1)
+    make_seed_set(task, found, 2)
+    write_vectors(found, task, [gold, part(found, "seed_set", task, 2)])
+    shown = read_map(embedded(task), found, [0, 1, 2])
+    assert shown.last_round == 1
+    assert sum(point.error for point in shown.points) == part(found, "error_set", task, 1).height > 0
+
+
+def test_what_a_review_left_out_is_read_from_the_part(task, warehouse, tmp_path):
+    found = Warehouse(tmp_path / "warehouse")
+    make_gold(task, found)
+    seed_set = warehouse.live("seed_set", loop_key(task, 0).columns())
+    notes = {"numbers": json.dumps({"excluded_by_review": 3})}
+    found.write("seed_set", loop_key(task, 0).columns(), seed_set.read(), notes)
+    (one,) = read_facts(task, found).rounds
+    assert (one.excluded, one.asked) == (3, None)
+    assert read_facts(task, warehouse).rounds[0].excluded == 0
+
+
 def test_errors_are_followed_through_the_rounds(page, task, warehouse):
     predictions = pl.concat([part(warehouse, "predictions", task, round_) for round_ in range(2)]).filter(split="steer")
     right = (
@@ -356,7 +383,12 @@ def test_the_command_writes_one_file_and_names_it(command, place, warehouse, mon
     assert command("report", "small") == (0, "report_small.html\n", "")
     assert [one.name for one in (tmp_path / "here").iterdir()] == ["report_small.html"]
     assert Page((tmp_path / "here" / "report_small.html").read_text()).problems == []
-    code, _, said = command("report", "small", "--to", str(tmp_path / "nowhere" / "a.html"))
+    with monkeypatch.context() as nothing_read:
+        nothing_read.setattr("s3_assets.report.page.read_report", None)
+        for folder in (".", "", "/", str(tmp_path)):
+            code, _, said = command("report", "small", "--to", folder)
+            assert (code, said) == (2, f"{Path(folder)}: is a folder; give --to a file\n")
+        code, _, said = command("report", "small", "--to", str(tmp_path / "nowhere" / "a.html"))
     assert code == 2
     assert "a.html: cannot be written (No such file or directory); give --to a file in a folder that exists" in said
     monkeypatch.setenv("S3_ASSETS_WAREHOUSE", str(tmp_path / "empty"))
@@ -417,6 +449,8 @@ def test_a_report_is_made_without_torch(place, task, warehouse):
     code = f"""
 from datetime import UTC, datetime
 from pathlib import Path
+from s3_assets.report.facts import read_facts
+from s3_assets.report.map import read_map
 from s3_assets.report.page import read_report, render
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import load_task

@@ -107,6 +107,22 @@ def test_nothing_is_wider_than_the_window(show, width):
     assert page.locator("main").bounding_box()["width"] <= 72 * 16
 
 
+def test_a_long_label_without_spaces_and_one_that_turns_the_line_around_stay_in_their_place(show):
+    page = show(viewport={"width": 360, "height": 800})
+    for attack in ("https://example.org/" + "x" * 80, "\u202eright to left"):
+        found = page.evaluate(
+            """(label) => {
+              const named = document.querySelectorAll("article strong, article bdi, article .label, article .text, dd");
+              for (const one of named) one.textContent = label;
+              return [...named].map((one) => getComputedStyle(one).unicodeBidi);
+            }""",
+            attack,
+        )
+        assert len(found) > 10
+        assert set(found) <= {"isolate", "plaintext"}
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
 def test_the_map_is_one_stop_that_arrows_move_in(show):
     page = show()
     stops = page.locator('.point[tabindex="0"]')

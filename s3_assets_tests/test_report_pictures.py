@@ -1,5 +1,6 @@
 """The report's pictures and what they are drawn from, on rows made by hand."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from s3_assets.drift.names import GOLD_STEER, ROUNDS_BEFORE
 from s3_assets.experiment.asked import Asked
 from s3_assets.loop.progress import RoundFigures, Score
-from s3_assets.report import sections
+from s3_assets.report import drift_sections, sections
 from s3_assets.report.drawing import markdown_picture, png, svg
-from s3_assets.report.drift_picture import drift_figure, metrics_of
+from s3_assets.report.drift_picture import METRICS, NEARER, drift_figure, metrics_of
 from s3_assets.report.facts import Facts, Rejections, RoundFacts
 from s3_assets.report.map import Map, Point, project
 from s3_assets.report.map_picture import LONGEST_TEXT, map_svg, point_text, series
@@ -125,8 +126,50 @@ def test_cost_goes_by_dollars_where_they_are_known_and_by_rows_where_not(task):
     assert [line.get_xdata().tolist() for line in figure.axes[0].lines if len(line.get_xdata()) == 2] == [
         [0.5, 0.75]
     ] * 2
+    silent = sections.cost(facts(task, [*rounds(0.5), round_facts(1, (0.5, 0.5, 0.5))]))
+    assert "teacher.price" not in " ".join(silent.notes)
+    assert "asked for round 1 and what it cost is not known" in silent.notes[0]
     # A round that does not say: there is no sum to draw.
     assert cost_figure([*rounds(0.5), round_facts(1, (0.5, 0.5, 0.5))], "accuracy", dollars=True) is None
+
+
+def test_names_of_lines_stay_inside_and_apart_where_all_scores_are_at_the_top():
+    figure = accuracy_figure([round_facts(0, (1, 1, 1)), round_facts(1, (1, 1, 1))], "accuracy")
+    places = sorted(text.get_position()[1] for text in figure.axes[0].texts)
+    assert len(places) == 3
+    assert places[-1] <= 1
+    assert np.diff(places).min() > 0.08
+
+
+def test_of_many_rounds_the_first_last_and_best_are_named_beside_their_cost():
+    def named(count, best):
+        rounds = [
+            round_facts(place, (0.5, None, 0.9 if place == best else 0.6), asked=Asked(100)) for place in range(count)
+        ]
+        texts = cost_figure(rounds, "accuracy", dollars=False).axes[0].texts
+        return [text.get_text() for text in texts if text.get_text().isdigit()]
+
+    assert named(10, 4) == [str(place) for place in range(10)]
+    assert named(30, 17) == ["0", "17", "29"]
+
+
+def test_rows_excluded_by_review_are_counted_where_there_are_any(task):
+    one = round_facts(0, (0.5, 0.5, 0.5), asked=Asked(100))
+    (plain,) = sections.funnel(facts(task, [one])).tables
+    assert "excluded by review" not in plain.columns
+    (reviewed,) = sections.funnel(facts(task, [dataclasses.replace(one, excluded=7)])).tables
+    assert dict(zip(reviewed.columns, reviewed.rows[0], strict=True))["excluded by review"] == "7"
+
+
+def test_where_a_metric_is_nearest_is_said_in_its_panel():
+    def said(metric):
+        (axes,) = drift_figure(drift_rows({"round": 0, "metric": metric, "value": 0.5})).axes
+        return [text.get_text() for text in axes.texts]
+
+    assert said("mmd2") == ["lower is nearer"]
+    assert said("coverage") == ["higher is nearer"]
+    assert said("vendi") == ["nearest at the line"]
+    assert set(NEARER) == set(METRICS)
 
 
 def test_metrics_that_are_there_are_drawn_over_all_labels_and_p_values_are_not():
@@ -164,11 +207,13 @@ def test_value_interval_and_floor_of_a_metric_are_in_its_picture():
 
 def test_new_rows_against_older_ones_are_a_section_of_their_own(task):
     rounds = [round_facts(0, (0.5, 0.5, 0.5))]
-    assert sections.novelty(facts(task, rounds, drift_rows({"round": 0, "metric": "vendi", "value": 3.0}))) is None
+    assert (
+        drift_sections.novelty(facts(task, rounds, drift_rows({"round": 0, "metric": "vendi", "value": 3.0}))) is None
+    )
     both = drift_rows({"round": 1, "metric": "vendi", "value": 3.0, "reference": ROUNDS_BEFORE})
-    block = sections.novelty(facts(task, rounds, both))
+    block = drift_sections.novelty(facts(task, rounds, both))
     assert len(block.pictures) == 1
-    assert sections.drift(facts(task, rounds, both)).left_out is not None
+    assert drift_sections.drift(facts(task, rounds, both)).left_out is not None
 
 
 def test_pngs_are_as_wide_as_the_ui_shows_and_the_same_every_time():
@@ -239,3 +284,24 @@ def test_points_have_their_texts_and_no_markup_of_them():
     assert cut[:2] == ["Added by round 1", "label: negative"]
     assert cut[2].startswith("first / xxx")
     assert len(cut[2]) == LONGEST_TEXT
+
+
+def test_many_rounds_share_series_and_no_two_series_look_alike():
+    def drawn(count):
+        points = [Point(round_, 0, ("text",), "positive", round_) for round_ in range(count)]
+        return series(Map(points, count - 1, 0.5, count))
+
+    assert [one.key for one in drawn(8)] == [f"round-{round_}" for round_ in range(8)]
+    many = drawn(31)
+    assert [one.name for one in many][:2] == ["added by rounds 0-3", "added by rounds 4-7"]
+    assert sum(len(one.points) for one in many) == 31
+    assert len({(one.mark, one.colour) for one in many}) == len(many) == 8
+    assert [one.name for one in drawn(9)][-1] == "added by round 8"
+    page = Page(f"<html>{map_svg(Map([*many[0].points, *many[1].points], 30, 0.5, 31), 'Map', 'Points')}</html>")
+    assert len([one for one in page.all("g") if one["attrs"].get("class") == "point"]) == 8
+
+
+def test_errors_of_no_round_are_not_counted_where_no_student_is_trained(task):
+    points = [Point(0, 0, ("one",), "positive", None), Point(1, 1, ("two",), "negative", 0)]
+    block = sections.map_block(facts(task, [round_facts(0, (None, None, None))]), Map(points, None, 0.5, 2))
+    assert "1 rows of steering gold and 1 rows that rounds added" in str(block.pictures[0].markup)

@@ -24,7 +24,8 @@ DESCRIPTION = """How far this round's seed set is from steering gold, and the ro
 - diversity: `distinct_1`, `distinct_2` (different words and pairs over all), `vendi` (rows unlike each other)
 - vectors: `mmd2` and its p-value `mmd2_p`, `frechet`, `coverage` and `density` of gold, `c2st_auc` (0.5: alike)
 
-The floor of each is what two random halves of the reference give: sampling alone explains no more than that."""
+The floor of each is what one random half of the reference scores against the other. Distances above it are more than
+sampling explains; coverage, density and diversity are worse below it, where the floor is what gold itself reaches."""
 
 
 def drift_asset(task: Task) -> dg.AssetsDefinition:

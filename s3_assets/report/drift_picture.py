@@ -32,12 +32,22 @@ METRICS = {
     "c2st_auc": "two-sample classifier, AUC",
     "vendi": "Vendi score",
 }
+# Where rows are most like the reference: low values, high ones, or those of the floor.
+_LOW, _HIGH, _FLOOR = "lower is nearer", "higher is nearer", "nearest at the line"
+NEARER = {
+    **dict.fromkeys(
+        ("label_js", "length_wasserstein", "vocabulary_js", "oov_share", "mmd2", "frechet", "c2st_auc"), _LOW
+    ),
+    "coverage": _HIGH,
+    **dict.fromkeys(("density", "distinct_1", "distinct_2", "vendi"), _FLOOR),
+}
 # Not drawn: a p value beside distances is read as one.
 TABLE_ONLY = ("mmd2_p",)
 
 # Where axes begin, 0 for others: of an AUC a little below 0.5, which is guessing.
 _LOWEST = {"c2st_auc": 0.45}
-_COLUMNS, _PANEL, _HEIGHT = 3, 2.4, 1.75
+# Inches; above axes there is room for two lines.
+_COLUMNS, _PANEL, _HEIGHT, _ABOVE, _BELOW = 3, 2.4, 1.9, 0.46, 0.36
 
 
 def metrics_of(rows: pl.DataFrame, reference: str = GOLD_STEER) -> list[str]:
@@ -62,9 +72,9 @@ def drift_figure(rows: pl.DataFrame, reference: str = GOLD_STEER) -> "Figure":
     figure = new_figure(height)
     for place, metric in enumerate(names):
         down, across = divmod(place, _COLUMNS)
-        bottom = (height - (down + 1) * _HEIGHT + 0.36) / height
+        bottom = (height - (down + 1) * _HEIGHT + _BELOW) / height
         _panel(
-            figure.add_axes(((across + 0.2) / _COLUMNS, bottom, 0.74 / _COLUMNS, (_HEIGHT - 0.68) / height)),
+            figure.add_axes(((across + 0.2) / _COLUMNS, bottom, 0.74 / _COLUMNS, (_HEIGHT - _ABOVE - _BELOW) / height)),
             rows,
             metric,
             reference,
@@ -72,7 +82,7 @@ def drift_figure(rows: pl.DataFrame, reference: str = GOLD_STEER) -> "Figure":
     figure.text(
         0.02,
         0.06 / height,
-        "By round. Bars: 95% intervals. Dashed: what sampling alone explains.",
+        "By round. Bars: 95% intervals. Dashed: what one half of the reference scores against the other.",
         fontsize=SMALL_SIZE,
         color=QUIET,
     )
@@ -82,7 +92,9 @@ def drift_figure(rows: pl.DataFrame, reference: str = GOLD_STEER) -> "Figure":
 def panel_figure(rows: pl.DataFrame, metric: str, reference: str = GOLD_STEER) -> "Figure":
     """One metric by round, a third as wide as other pictures."""
     figure = new_figure(_HEIGHT, _PANEL)
-    _panel(figure.add_axes((0.2, 0.36 / _HEIGHT, 0.74, (_HEIGHT - 0.68) / _HEIGHT)), rows, metric, reference)
+    _panel(
+        figure.add_axes((0.2, _BELOW / _HEIGHT, 0.74, (_HEIGHT - _ABOVE - _BELOW) / _HEIGHT)), rows, metric, reference
+    )
     return figure
 
 
@@ -107,4 +119,13 @@ def _panel(axes: "Axes", rows: pl.DataFrame, metric: str, reference: str) -> Non
     axes.set_ylim(lowest - (room if lowest < _LOWEST.get(metric, 0.0) else 0), max(ends) + room)
     axes.locator_params(axis="y", nbins=4)
     round_ticks(axes, rounds, room=0.5)
-    axes.set_title(METRICS.get(metric, metric), fontsize=TEXT_SIZE, color=INK, loc="left", x=-0.24, pad=7)
+    axes.set_title(METRICS.get(metric, metric), fontsize=TEXT_SIZE, color=INK, loc="left", x=-0.24, pad=17)
+    axes.annotate(
+        NEARER.get(metric, ""),
+        (-0.24, 1),
+        xycoords="axes fraction",
+        xytext=(0, 6),
+        textcoords="offset points",
+        fontsize=SMALL_SIZE,
+        color=QUIET,
+    )

@@ -4,6 +4,7 @@ Belongs here: the figures of every round, what was asked and refused, where all 
 here: single errors (``examples.py``), the map's points (``map.py``), drawing, the page.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from s3_assets.store.tables import table
 from s3_assets.tasks.gold_spec import SPLITS
 from s3_assets.tasks.load import Task
 
+# What a seed set's part notes of a person's review.
+EXCLUDED = "excluded_by_review"
+
 
 @dataclass(frozen=True)
 class Rejections:
@@ -35,7 +39,8 @@ class RoundFacts:
     """One round: its student, and the rows it added to the seed set with what they took.
 
     Rows that round 0 added are the seed's, those of a later round were extrapolated from the errors of the round
-    before. ``asked`` is None where the parts do not say.
+    before. ``asked`` is None where the parts do not say. ``excluded`` counts the rows that a person's review left out
+    of this seed set, those of earlier rounds too.
     """
 
     figures: RoundFigures
@@ -43,6 +48,7 @@ class RoundFacts:
     accepted: int
     asked: Asked | None
     rejections: Rejections
+    excluded: int = 0
 
     @property
     def round(self) -> int:
@@ -136,6 +142,7 @@ def _round(task: Task, warehouse: Warehouse, board: Board, round_: int) -> Round
         accepted=accepted,
         asked=asked(warehouse, key, asset, part) if part is not None and known else None,
         rejections=_rejections(warehouse.live("rejected", {**key.columns(), "asset": asset})),
+        excluded=0 if seed_set is None else json.loads(seed_set.metadata().get("numbers", "{}")).get(EXCLUDED, 0),
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from s3_assets.drift.vectors import EMBEDDINGS, ENCODER
+from s3_assets.drift.vectors import kept_vectors
 from s3_assets.loop.fingerprints import GOLD, SEED_SET, loop_key
 from s3_assets.loop.steps import live_predictions
 from s3_assets.store.identity import text_id
@@ -28,7 +28,7 @@ MOST_POINTS = 1500
 
 @dataclass(frozen=True)
 class Point:
-    """One row. ``round`` is the one that added it, None for gold; ``prediction`` is the last round's, for gold."""
+    """One row. ``round`` is the one that added it, None for gold; ``prediction`` is ``Map.last_round``'s, for gold."""
 
     x: float
     y: float
@@ -42,10 +42,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Map:
-    """The points, gold first, then by round. ``explained`` is the two components' share of variance, 0 to 1."""
+    """The points, gold first, then by round. ``explained`` is the two components' share of variance, 0 to 1.
+
+    ``last_round`` is the newest round whose student has predictions, None where there is none.
+    """
 
     points: list[Point]
-    last_round: int
+    last_round: int | None
     explained: float
     rows: int
 
@@ -58,7 +61,8 @@ def read_map(task: Task, warehouse: Warehouse, rounds: Sequence[int]) -> Map | s
     """
     if not task.spec.drift.embeddings:
         return "The task declares drift.embeddings: false, so its texts have no vectors."
-    rows = _rows(task, warehouse, rounds)
+    last_round, said = _newest_predictions(task, warehouse, rounds)
+    rows = _rows(task, warehouse, rounds, said)
     kept = kept_vectors(warehouse, task.name, rows["text_id"].to_list())
     rows = rows.filter(pl.col("text_id").is_in(list(kept)))
     if rows["round"].null_count() < 2 or rows["round"].n_unique() < 2:
@@ -78,18 +82,7 @@ def read_map(task: Task, warehouse: Warehouse, rounds: Sequence[int]) -> Map | s
         )
         for (x, y), row in zip(places, shown.to_dicts(), strict=True)
     ]
-    return Map(points, max(rounds), explained, rows.height)
-
-
-def kept_vectors(warehouse: Warehouse, task: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    """Vectors by text id, of those ``ids`` that table ``embeddings`` holds."""
-    found: dict[str, NDArray[np.float32]] = {}
-    for part in warehouse.parts(EMBEDDINGS, {"task": task}):
-        rows = pl.scan_parquet(part.path, glob=False, hive_partitioning=False)
-        mine = rows.filter(pl.col("encoder") == ENCODER, pl.col("text_id").is_in(list(set(ids))))
-        columns = mine.select("text_id", "embedding").collect()
-        found |= dict(zip(columns["text_id"].to_list(), columns["embedding"].to_numpy(), strict=True))
-    return found
+    return Map(points, last_round, explained, rows.height)
 
 
 def project(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
@@ -101,12 +94,19 @@ def project(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
     return places, float(np.nansum(found.explained_variance_ratio_))
 
 
-def _rows(task: Task, warehouse: Warehouse, rounds: Sequence[int]) -> pl.DataFrame:
-    """Steering gold with the last round's predictions, then the rows that each round added, by id."""
+def _newest_predictions(task: Task, warehouse: Warehouse, rounds: Sequence[int]) -> tuple[int | None, pl.DataFrame]:
+    """The newest round whose student has predictions, with them; None and no rows where there is none."""
+    for round_ in sorted(rounds, reverse=True):
+        said = live_predictions(warehouse, loop_key(task, round_))
+        if not said.is_empty():
+            return round_, said
+    return None, live_predictions(warehouse, loop_key(task, min(rounds)))
+
+
+def _rows(task: Task, warehouse: Warehouse, rounds: Sequence[int], predictions: pl.DataFrame) -> pl.DataFrame:
+    """Steering gold with one round's predictions, then the rows that each round added, by id."""
     columns = ["round", "text", "text2", "label", "answer", "prediction", "probability", "correct"]
-    said = live_predictions(warehouse, loop_key(task, max(rounds))).select(
-        "gold_id", "prediction", "probability", "correct"
-    )
+    said = predictions.select("gold_id", "prediction", "probability", "correct")
     part = warehouse.live(GOLD, {"task": task.name})
     frames = []
     if part is not None:

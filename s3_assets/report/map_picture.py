@@ -1,7 +1,7 @@
 """The map as a picture, its points with their texts.
 
 Belongs here: drawing it, and giving each point of the SVG a title. Does not belong here: where the points are
-(``map.py``), what keys and pointer do with them (``templates/map.js``).
+(``map.py``), what keys and pointer do with them (``templates/report.js``).
 """
 
 import re
@@ -23,6 +23,9 @@ _HEIGHT, _BELOW = 5.2, 0.62
 # Of the rows that rounds added. Gold has marks without a fill, errors a colour that no round has.
 _COLOURS, _MARKS = (BLUE, GREEN, PURPLE), ("o", "^", "s", "D", "v", "P", "h")
 
+# Rounds with a series of their own; of more, rounds that follow each other share one.
+MOST_SERIES = 8
+
 _USE = re.compile(r"<use [^>]*/>")
 
 
@@ -40,19 +43,24 @@ class Series:
 
 
 def series(found: Map) -> list[Series]:
-    """Rows by round, then steering gold, then its errors: what is drawn later lies on top."""
+    """Rows by round, then steering gold, then its errors: what is drawn later lies on top.
+
+    Above eight rounds, rounds that follow each other share a series, in at most eight of as many rounds each.
+    """
     rounds = sorted({point.round for point in found.points if point.round is not None})
+    each = -(-len(rounds) // MOST_SERIES) or 1
+    groups = [rounds[start : start + each] for start in range(0, len(rounds), each)]
     drawn = [
         Series(
-            key=f"round-{round_}",
-            name=f"added by round {round_}",
-            points=[point for point in found.points if point.round == round_],
+            key=f"round-{group[0]}" if len(group) == 1 else f"rounds-{group[0]}-{group[-1]}",
+            name=f"added by round {group[0]}" if len(group) == 1 else f"added by rounds {group[0]}-{group[-1]}",
+            points=[point for point in found.points if point.round in group],
             mark=_MARKS[place % len(_MARKS)],
             colour=_COLOURS[place % len(_COLOURS)],
             filled=True,
             size=5.4 if _MARKS[place % len(_MARKS)] in "^v" else 4.4,
         )
-        for place, round_ in enumerate(rounds)
+        for place, group in enumerate(groups)
     ]
     gold = [point for point in found.points if point.round is None]
     right, wrong = [point for point in gold if not point.error], [point for point in gold if point.error]
@@ -129,7 +137,7 @@ def map_svg(found: Map, title: str, description: str) -> Markup:
     return svg(map_figure(found), "map", title, description, with_titles)
 
 
-def point_text(point: Point, last_round: int) -> str:
+def point_text(point: Point, last_round: int | None) -> str:
     """What a point says, in three lines; long texts are cut."""
     if point.round is not None:
         head, said = f"Added by round {point.round}", f"label: {point.label}"

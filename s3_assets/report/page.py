@@ -1,7 +1,8 @@
 """The report of a task as one HTML page.
 
 Belongs here: gathering what it shows, its head, rendering, writing the file at once. Does not belong here: what each
-section says (``sections.py``), how it looks (``templates/``), who asks (``cli/report.py``, ``assets/report.py``).
+section says (``sections.py``, ``drift_sections.py``), how it looks (``templates/``), who asks (``cli/report.py``,
+``assets/report.py``).
 """
 
 import base64
@@ -22,7 +23,7 @@ from s3_assets.cli.figures import EMBEDDED
 from s3_assets.experiment.leaderboard import experiment_rows
 from s3_assets.experiment.publish import board_notes
 from s3_assets.loop.fingerprints import LEADERBOARD
-from s3_assets.report import sections
+from s3_assets.report import drift_sections, sections
 from s3_assets.report.blocks import Block, DataTable, number, percent
 from s3_assets.report.examples import Example, read_examples
 from s3_assets.report.facts import Facts, read_facts
@@ -82,7 +83,7 @@ def render(report: Report, made_at: datetime) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.from_string((templates / "report.html").read_text(encoding="utf-8"))
-    shown = [sections.accuracy(facts), sections.drift(facts), sections.novelty(facts)]
+    shown = [sections.accuracy(facts), drift_sections.drift(facts), drift_sections.novelty(facts)]
     shown += [sections.map_block(facts, report.map), sections.funnel(facts), sections.cost(facts)]
     return page.render(
         task=facts.task,

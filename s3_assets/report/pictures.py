@@ -24,6 +24,9 @@ SPLIT_NAMES = {"steer": "steering gold", "select": "selecting gold", "test": "te
 # The intervals of one round stand beside each other: a share of the axis apart, and never a whole round.
 _ASIDE, _MOST_ASIDE = 0.03, 0.25
 
+# Rounds whose numbers have room beside the marks of the cost picture.
+MOST_NAMED = 10
+
 # Gates named in the picture; the rest are drawn as one.
 MOST_GATES = 3
 OTHER = "other gates"
@@ -126,7 +129,10 @@ def cost_figure(rounds: Sequence[RoundFacts], measure: str, *, dollars: bool) ->
         style = look(place)
         xs, ys = [at[round_] for round_, _ in scores], [100 * score.share for _, score in scores]
         axes.plot(xs, ys, color=style.colour, marker=style.mark, linestyle=style.line, linewidth=1.6, markersize=5.5)
+        named = _rounds_named(scores)
         for x, y, (round_, _) in zip(xs, ys, scores, strict=True):
+            if round_ not in named:
+                continue
             axes.annotate(
                 str(round_),
                 (x, y),
@@ -174,13 +180,24 @@ def _scores(rounds: Sequence[RoundFacts], split: str) -> list[tuple[int, Score]]
     return [(round_, score) for round_, score in found if score is not None]
 
 
+def _rounds_named(scores: Sequence[tuple[int, Score]]) -> set[int]:
+    """Rounds with their number beside the mark: all of a few, of more the first, the last and the best."""
+    if len(scores) <= MOST_NAMED:
+        return {round_ for round_, _ in scores}
+    best, _ = max(scores, key=lambda one: one[1].share)
+    return {scores[0][0], scores[-1][0], best}
+
+
 def _name_lines(axes: "Axes", ends: Mapping[str, float]) -> None:
     """Names of splits at the right, near the ends of their lines and apart from each other, each with its mark."""
     low, high = axes.get_ylim()
     apart, last = 0.085, -1.0
-    for split, y in sorted(ends.items(), key=lambda one: one[1]):
+    ordered = sorted(ends.items(), key=lambda one: one[1])
+    for place, (split, y) in enumerate(ordered):
         style = look(list(SPLIT_NAMES).index(split))
-        last = max((y - low) / (high - low), last + apart)
+        # Of scores near the top, names give way downwards: above the axes they would be cut off.
+        room = 1 - apart * (len(ordered) - 1 - place)
+        last = min(max((y - low) / (high - low), last + apart), room)
         axes.plot(
             [1.03], [last], style.mark, color=style.colour, markersize=5.5, transform=axes.transAxes, clip_on=False
         )

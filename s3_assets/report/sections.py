@@ -1,15 +1,13 @@
 """The sections of the report: their sentences, pictures and tables.
 
-Belongs here: what is said of the figures. Does not belong here: reading them (``facts.py``, ``map.py``), drawing,
-the page around them (``page.py``).
+Belongs here: what is said of the figures. Does not belong here: the sections on drift
+(``drift_sections.py``), reading figures (``facts.py``, ``map.py``), drawing, the page around them (``page.py``).
 """
 
 import polars as pl
 
-from s3_assets.drift.names import GOLD_STEER, ROUNDS_BEFORE
-from s3_assets.report.blocks import NOTHING, Block, DataTable, Picture, dollars, measured, number, percent
+from s3_assets.report.blocks import NOTHING, Block, DataTable, Picture, dollars, number, percent
 from s3_assets.report.drawing import svg
-from s3_assets.report.drift_picture import METRICS, metrics_of, overall, panel_figure
 from s3_assets.report.facts import Facts, RoundFacts
 from s3_assets.report.map import MOST_POINTS, Map
 from s3_assets.report.map_picture import map_svg
@@ -23,10 +21,8 @@ from s3_assets.report.pictures import (
     totals,
 )
 
-_MADE_OF = {
-    GOLD_STEER: "seed set against steering gold",
-    ROUNDS_BEFORE: "new rows against older ones",
-}
+# Rows of earlier rounds may be among them, so this is no piece of a bar.
+EXCLUDED_COLUMN = "excluded by review"
 
 
 def measure_of(facts: Facts) -> str:
@@ -54,56 +50,6 @@ def accuracy(facts: Facts) -> Block:
     return Block("accuracy", heading, says, [picture], [_scores_table(facts)], notes)
 
 
-def drift(facts: Facts) -> Block:
-    """Drift from steering gold, and of new rows from older ones, with floors."""
-    says = (
-        "How far the seed set of each round is from steering gold, by metric. Bars are 95% intervals where there are "
-        "any; the dashed line is the floor: what two samples of gold differ by, which sampling alone explains."
-    )
-    names = metrics_of(facts.drift)
-    if not names:
-        left_out = f"No round has drift; `s3-assets run {facts.task.name}` or the asset drift measures it."
-        return Block("drift", "Drift by round", says, left_out=left_out)
-    pictures = [_drift_picture(facts.drift, name, GOLD_STEER) for name in names]
-    rows = facts.drift.sort("reference", "metric", pl.col("label").fill_null(""), "round").to_dicts()
-    columns = ("metric", "compared", "label", "round", "value", "95% from", "to", "floor", "rows of gold", "rows")
-    table = DataTable(
-        "Drift by metric, label and round",
-        columns,
-        [
-            [
-                row["metric"],
-                _MADE_OF.get(row["reference"], row["reference"]),
-                row["label"] or "all",
-                str(row["round"]),
-                *(measured(row[name]) for name in ("value", "ci_low", "ci_high", "floor")),
-                number(row["n_ref"]),
-                number(row["n_syn"]),
-            ]
-            for row in rows
-        ],
-        words=frozenset(("compared", "label")),
-    )
-    return Block("drift", "Drift by round", says, pictures, [table])
-
-
-def novelty(facts: Facts) -> Block | None:
-    """Drift of the rows a round added from those before; None where it is not measured."""
-    names = metrics_of(facts.drift, ROUNDS_BEFORE)
-    if not names:
-        return None
-    says = (
-        "The same metrics between the rows that a round added and all rows before them: whether a round brought "
-        "something else. The numbers are in the table above."
-    )
-    return Block(
-        "novelty",
-        "New rows against older ones",
-        says,
-        [_drift_picture(facts.drift, name, ROUNDS_BEFORE) for name in names],
-    )
-
-
 def map_block(facts: Facts, found: Map | str) -> Block:
     """The map, or why there is none."""
     says = (
@@ -114,8 +60,9 @@ def map_block(facts: Facts, found: Map | str) -> Block:
         return Block("map", "Map of texts", says, left_out=found)
     gold = [point for point in found.points if point.round is None]
     errors = sum(point.error for point in gold)
+    wrong = "" if found.last_round is None else f", of which {errors} are errors of round {found.last_round},"
     description = (
-        f"{len(gold)} rows of steering gold, of which {errors} are errors of round {found.last_round}, and "
+        f"{len(gold)} rows of steering gold{wrong} and "
         f"{len(found.points) - len(gold)} rows that rounds added, as points."
     )
     of_rows = f"{len(found.points):,} of {found.rows:,} rows are shown, the same share of gold and of every round. "
@@ -143,11 +90,15 @@ def funnel(facts: Facts) -> Block:
     source = "the errors of the round before" if _by_errors(facts) else "rows of steering gold"
     says = (
         "What became of the rows asked for. The rows of round 0 are the seed; those of a later round were written from "
-        f"{source}. The line is the number asked for: what is missing to it never came."
+        f"{source}. The line is the number asked for. What is missing to it did not come, or was left out of the seed "
+        "set after the gates, as rows are that a person's review excludes."
     )
     gates = sorted({gate for one in facts.rounds for gate in one.rejections.gates})
     faults = sorted({fault for one in facts.rounds for fault in one.rejections.faults})
-    columns = ("round", "asked for", "returned", *(f"refused: {gate}" for gate in gates), "accepted")
+    columns = ("round", "asked for", "refused or accepted", *(f"refused: {gate}" for gate in gates), "accepted")
+    reviewed = any(one.excluded for one in facts.rounds)
+    if reviewed:
+        columns = (*columns, EXCLUDED_COLUMN)
     rows = [
         [
             str(one.round),
@@ -155,6 +106,7 @@ def funnel(facts: Facts) -> Block:
             number(one.accepted + one.refused),
             *(number(one.rejections.gates.get(gate, 0)) for gate in gates),
             number(one.accepted),
+            *([number(one.excluded)] if reviewed else []),
             *(number(one.rejections.faults.get(fault, 0)) for fault in faults),
         ]
         for one in facts.rounds
@@ -182,9 +134,15 @@ def cost(facts: Facts) -> Block:
         "whether paid for or answered from the ledger."
     )
     notes = []
-    if None in costs:
+    silent = [str(one.round) for one in facts.rounds if one.asked is None]
+    if silent:
+        notes.append(
+            f"What was asked for round {', '.join(silent)} and what it cost is not known: no part says when asking "
+            "began."
+        )
+    if any(one.asked is not None and one.cost is None for one in facts.rounds):
         notes.append("Dollars are not known: some calls have no price. Declare teacher.price in the task's YAML.")
-    elif not priced:
+    elif not silent and not priced:
         notes.append("No call cost anything, so points are given for the rows asked for.")
     figure = cost_figure(facts.rounds, measure_of(facts), dollars=priced)
     heading = "Cost"
@@ -240,16 +198,6 @@ def _price(one: RoundFacts, gain: float | None, priced: bool) -> str:
         return f"{100 * gain / one.budget:+.2f}" if one.budget else NOTHING
     # A point lost has no price.
     return dollars(one.cost / gain) if gain > 0 and one.cost is not None else "no gain"
-
-
-def _drift_picture(rows: pl.DataFrame, metric: str, reference: str) -> Picture:
-    mine = overall(rows, reference).filter(pl.col("metric") == metric).to_dicts()
-    spoken = "; ".join(
-        f"round {row['round']}: {measured(row['value'])}, floor {measured(row['floor'])}" for row in mine
-    )
-    title = f"{METRICS.get(metric, metric)}: {_MADE_OF[reference]}"
-    name = f"drift-{reference}-{metric}".replace("_", "-")
-    return Picture(svg(panel_figure(rows, metric, reference), name, title, spoken), small=True)
 
 
 def _scores_table(facts: Facts) -> DataTable:

@@ -45,6 +45,7 @@
     first.textContent = head;
     second.textContent = said;
     text.textContent = rest.join("\n");
+    for (const line of [first, second, text]) line.dir = "auto";
     tip.replaceChildren(first, second, text);
     tip.hidden = false;
     ring.setAttribute("cx", point.x);
