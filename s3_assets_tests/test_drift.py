@@ -2,6 +2,7 @@
 
 import random
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,10 @@ LABELS = ("a", "b")
 DISTANCES = ("length_wasserstein", "vocabulary_js", "oov_share", "mmd2", "frechet", "c2st_auc")
 
 
-def made_up(count, seed, kind="plain", first_round=0, labels=LABELS):
+def made_up(count, seed, kind="plain", first_round=0, labels=LABELS, different=40):
     """Rows of words from one of two vocabularies, with text2 for pairs."""
     rng = random.Random(seed)
-    words = [f"{kind}{number}" for number in range(40)]
+    words = [f"{kind}{number}" for number in range(different)]
     most = {"plain": 9, "far": 14}[kind]
     texts = [" ".join(rng.choices(words, k=rng.randint(4, most))) for _ in range(2 * count)]
     return pl.DataFrame(
@@ -77,10 +78,12 @@ def test_halves_are_apart_and_as_large_as_what_is_compared_with_them():
     assert len({tuple(draw.other) for draw in draws}) == HALVINGS
 
 
-def test_with_few_synthetic_rows_every_draw_has_all_and_the_half_is_cut():
-    for draw in draw_halvings(np.arange(6), np.arange(100, 140), np.random.default_rng(0)):
-        assert sorted(draw.synthetic) == list(range(6))
-        assert (len(draw.half), len(draw.other)) == (6, 20)
+@pytest.mark.parametrize(("count", "drawn"), [(1, 1), (6, 3), (20, 10), (39, 19), (40, 20), (41, 20)])
+def test_with_few_synthetic_rows_they_are_halved_too_and_the_half_is_cut(count, drawn):
+    draws = draw_halvings(np.arange(count), np.arange(100, 140), np.random.default_rng(0))
+    for draw in draws:
+        assert [len(set(rows)) for rows in (draw.synthetic, draw.half, draw.other)] == [drawn, drawn, 20]
+    assert {row for draw in draws for row in draw.synthetic} == set(range(count))
 
 
 def test_a_large_reference_is_cut_first_and_a_small_one_not_halved():
@@ -88,6 +91,8 @@ def test_a_large_reference_is_cut_first_and_a_small_one_not_halved():
     assert len({row for draw in draws for row in (*draw.half, *draw.other)}) == REFERENCE_ROWS
     (draw,) = draw_halvings(np.arange(9), np.arange(9, 12), np.random.default_rng(0))
     assert (len(draw.synthetic), draw.half, len(draw.other)) == (9, None, 3)
+    (draw,) = draw_halvings(np.arange(9, 9000), np.arange(3), np.random.default_rng(0))
+    assert (len(set(draw.synthetic)), min(draw.synthetic) >= 9, len(draw.other)) == (REFERENCE_ROWS, True, 3)
 
 
 def test_halves_vary_as_the_whole_reference_does():
@@ -125,6 +130,63 @@ def test_the_same_distribution_is_at_its_floor_and_another_is_far_from_it():
     assert one(near, "c2st_auc")["value"] == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.parametrize("count", [18, 60, 240])
+def test_floors_lie_within_intervals_where_nothing_differs(monkeypatch, count):
+    """Half of 120 reference rows, 0.3 times as many synthetic rows, as many, and four times as many."""
+    monkeypatch.setattr("s3_assets.drift.measures.CLASSIFIER_DRAWS", 0)
+    trials = [
+        measure(
+            made_up(count, 2 * seed + 1, labels=("a",), different=100),
+            made_up(120, 2 * seed, labels=("a",), different=100),
+            0,
+            ("a",),
+            seed=seed,
+        )
+        for seed in range(8)
+    ]
+    found = pl.concat(trials).filter(pl.col("floor").is_not_null())
+    # A share may be at its bound in nearly all draws: every pair of words another, every word known.
+    bounded = pl.col("metric").is_in(["distinct_2", "oov_share"]) & pl.col("ci_low").is_in([0.0, 1.0])
+    assert found.filter(~bounded).select((pl.col("ci_high") > pl.col("ci_low")).all()).item()
+    within = found.group_by("metric").agg(
+        ((pl.col("ci_low") <= pl.col("floor")) & (pl.col("floor") <= pl.col("ci_high"))).mean()
+    )
+    assert {"vocabulary_js", "distinct_1", "distinct_2", "vendi", "mmd2"} <= set(within["metric"])
+    assert within["ci_low"].min() > 0.5, within
+
+
+def steep(pool, seed):
+    """Vectors of width 96 whose variances fall slowly: components fitted on few rows hold those rows' noise."""
+    found = np.random.default_rng([seed, 7]).normal(size=(pool.height, 96)) * (1 + np.arange(96)) ** -0.25
+    return np.float32(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+
+def test_frechet_is_at_its_floor_where_nothing_differs():
+    differences = []
+    for seed in range(8):
+        rows, steer = made_up(160, 2 * seed + 1, labels=("a",)), made_up(60, 2 * seed, labels=("a",))
+        found = measure(rows, steer, 0, ("a",), seed=seed, given=lambda pool, seed=seed: steep(pool, seed))
+        frechet = one(found, "frechet")
+        differences.append(frechet["value"] - frechet["floor"])
+    assert abs(np.mean(differences)) < 3 * np.std(differences, ddof=1) / np.sqrt(len(differences))
+
+
+def test_rounds_before_are_compared_in_the_components_of_steering_gold():
+    """Synthetic rows differ most in a place where gold does not vary: no component of gold sees it."""
+
+    def given(pool):
+        first = pool["first_round"].to_numpy()
+        scale = np.where(np.isnan(first)[:, None], [1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 3])
+        found = np.random.default_rng(0).normal(size=(pool.height, 6)) * scale
+        found[first == 1, 5] += 5
+        return np.float32(found)
+
+    seed_set = pl.concat([made_up(60, 1), made_up(60, 2, first_round=1)])
+    found = measure(seed_set, made_up(60, 0), 1, given=given)
+    assert one(found, "frechet", reference=ROUNDS_BEFORE)["value"] < 2
+    assert one(found, "frechet")["value"] < 2
+
+
 def test_diversity_stands_beside_that_of_as_many_gold_rows():
     steer = made_up(100, 0)
     # Three texts again and again.
@@ -137,10 +199,10 @@ def test_diversity_stands_beside_that_of_as_many_gold_rows():
 
 
 def test_every_metric_is_measured_over_all_and_by_label():
-    seed_set = pl.concat([made_up(100, 1), made_up(60, 2, first_round=1)])
+    seed_set = pl.concat([made_up(100, 1), made_up(80, 2, first_round=1)])
     found = measure(seed_set, made_up(80, 0), round_=1)
     every = {*TEXT_METRICS, *VECTOR_METRICS}
-    for reference, n_ref, n_syn in ((GOLD_STEER, 80, 160), (ROUNDS_BEFORE, 100, 60)):
+    for reference, n_ref, n_syn in ((GOLD_STEER, 80, 180), (ROUNDS_BEFORE, 100, 80)):
         for label in (None, *LABELS):
             rows = found.filter(pl.col("label").eq_missing(label), reference=reference)
             assert set(rows["metric"]) == (every if label is None else every - {"label_js"})
@@ -250,11 +312,12 @@ def test_two_rounds_with_real_vectors(loop):
     assert set(second["reference"]) == {GOLD_STEER, ROUNDS_BEFORE}
     assert one(second, "mmd2", reference=ROUNDS_BEFORE)["n_ref"] == seed_set.height - added == 24
     assert one(second, "mmd2", reference=ROUNDS_BEFORE)["n_syn"] == added
-    for rows in (first, second):
-        assert set(rows.filter(pl.col("label").is_null(), reference=GOLD_STEER)["metric"]) == {
-            *TEXT_METRICS,
-            *VECTOR_METRICS,
-        }
+    # Of 24 rows a draw has 12, too few for a Frechet distance.
+    for rows, left_out in ((first, {"frechet"}), (second, set())):
+        assert (
+            set(rows.filter(pl.col("label").is_null(), reference=GOLD_STEER)["metric"])
+            == {*TEXT_METRICS, *VECTOR_METRICS} - left_out
+        )
         # The embedded teacher's rows are no gold, and MiniLM sees it.
         assert one(rows, "mmd2")["value"] > one(rows, "mmd2")["floor"]
         assert one(rows, "mmd2_p")["value"] < 0.05
@@ -272,6 +335,18 @@ def test_every_text_of_the_rounds_has_a_vector_once(loop):
     steer = warehouse.live("gold", {"task": task.name}).read().filter(split="steer")
     seed_set = warehouse.live("seed_set", loop_key(task, 1).columns()).read()
     assert kept.height == len({*steer["text"], *seed_set["text"]})
+
+
+def test_parts_of_before_there_were_references_have_no_figure(loop, tmp_path):
+    task, warehouse, _ = loop
+    shutil.copytree(warehouse.root, tmp_path / "copy")
+    copy = Warehouse(tmp_path / "copy")
+    part = copy.live("drift", loop_key(task, 1).columns())
+    part.read().drop("reference").write_parquet(part.path)
+    figures = round_figures(task, copy, 1)
+    assert (figures.drift, figures.drift_floor) == (None, None)
+    assert figures.rows == round_figures(task, warehouse, 1).rows
+    assert round_figures(task, copy, 0) == round_figures(task, warehouse, 0)
 
 
 def test_the_document_explains_every_metric():

@@ -176,6 +176,19 @@ def test_basis_is_of_falling_variance_and_of_what_rows_span():
     assert fit_basis(vectors[:4]).directions.shape == (3, 6)
 
 
+def test_basis_of_fewer_rows_than_places_is_that_of_the_covariance():
+    vectors = normal(30, 0, width=50) * np.linspace(5, 1, 50)
+    basis = fit_basis(vectors)
+    values, axes = np.linalg.eigh(np.cov(vectors.T))
+    assert basis.directions @ basis.directions.T == pytest.approx(np.eye(16), abs=1e-9)
+    assert abs(np.diag(basis.directions @ axes[:, ::-1][:, :16])) == pytest.approx(1)
+    assert basis.project(vectors).var(axis=0, ddof=1) == pytest.approx(values[::-1][:16])
+    # Three different rows span two dimensions, however often they come.
+    for width in (6, 50):
+        assert fit_basis(np.repeat(normal(3, 0, width=width), 10, axis=0)).directions.shape == (2, width)
+    assert fit_basis(np.ones((30, 50))).directions.shape == (0, 50)
+
+
 def covered(reference, synthetic):
     return coverage_and_density(squared_distances(reference, reference), squared_distances(synthetic, reference))
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from s3_assets.drift import vectors
-from s3_assets.drift.vectors import EMBEDDINGS, ENCODER, row_vectors
+from s3_assets.drift.vectors import EMBEDDINGS, ENCODER, kept_vectors, row_vectors
 from s3_assets.store.catalog import build_catalog, connect
 from s3_assets.store.drift_tables import DIMENSIONS
 from s3_assets.store.identity import text_id
@@ -104,6 +104,24 @@ def test_a_step_that_is_killed_keeps_the_chunks_it_computed(encoder, warehouse, 
     found = row_vectors(warehouse, "small", frame(*texts), ("text",))
     assert (found == np.stack([vector_of(text) for text in texts])).all()
     assert sorted(encoder.texts) == texts
+
+
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_damaged_part_is_passed_over_and_its_texts_are_embedded_again(encoder, warehouse, caplog, left):
+    row_vectors(warehouse, "small", frame("a", "bb"), ("text",))
+    row_vectors(warehouse, "small", frame("ccc"), ("text",))
+    damaged = warehouse.parts(EMBEDDINGS, {"task": "small"})[0].path
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[: int(left * len(content))])
+    ids = [text_id(text) for text in ("a", "bb", "ccc")]
+    kept = kept_vectors(warehouse, "small", ids)
+    assert list(kept) == ids[2:]
+    assert np.array_equal(kept[ids[2]], vector_of("ccc"))
+    assert str(damaged) in caplog.text
+    found = row_vectors(warehouse, "small", frame("a", "bb", "ccc"), ("text",))
+    assert (found == np.stack([vector_of(text) for text in ("a", "bb", "ccc")])).all()
+    assert sorted(encoder.texts) == ["a", "a", "bb", "bb", "ccc"]
+    assert set(kept_vectors(warehouse, "small", ids)) == set(ids)
 
 
 def test_threads_that_want_the_same_texts_take_turns(encoder, warehouse):

@@ -1,13 +1,14 @@
-"""Frechet distance of two samples of vectors, in few dimensions that steering gold fixes.
+"""Frechet distance of two samples of vectors, in few dimensions.
 
 Belongs here: the basis, the distance. Does not belong here: vectors of texts (``vectors.py``), which rows are compared
-(``halvings.py``).
+(``halvings.py``), which rows the basis is fitted on (``measures.py``).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from s3_assets.drift.kernels import Floats
 
@@ -16,6 +17,9 @@ MOST_DIMENSIONS = 16
 # A covariance of d dimensions is estimated from at least 10 d rows.
 ROWS_A_DIMENSION = 10
 FEWEST_DIMENSIONS = 2
+
+# Components of a smaller share of the variance are of rounding.
+SMALLEST_SHARE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,16 @@ def fit_basis(vectors: Floats) -> Basis:
     """The first 16 principal components of ``vectors`` (at least 2 rows), fewer where these span no more."""
     origin = vectors.mean(axis=0, dtype=np.float64)
     centred = vectors - origin
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    count = min(MOST_DIMENSIONS, len(vectors) - 1, vectors.shape[1])
-    return Basis(origin, axes[:, ::-1][:, :count].T)
+    rows, width = vectors.shape
+    count = min(MOST_DIMENSIONS, rows - 1, width)
+    # Both products have the same eigenvalues but for zeros, and the smaller one is much the faster.
+    gram = rows < width
+    product = centred @ centred.T if gram else centred.T @ centred
+    values, axes = eigh(product, subset_by_index=(len(product) - count, len(product) - 1))
+    # Rows that are equal span less than their number allows.
+    spanned = values > SMALLEST_SHARE * np.trace(product)
+    values, axes = values[spanned][::-1], axes[:, spanned][:, ::-1]
+    return Basis(origin, (centred.T @ axes / np.sqrt(values) if gram else axes).T)
 
 
 def frechet(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:

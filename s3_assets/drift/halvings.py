@@ -15,7 +15,8 @@ HALVINGS = 50
 # A smaller reference is not halved.
 SMALLEST_HALVED = 4
 
-# Of a larger reference so many rows are drawn first: halves of 300 rows are compared in milliseconds.
+# Of a larger reference so many rows are drawn first: halves of 300 rows are compared in milliseconds. Of the synthetic
+# rows too where the reference is not halved: memory grows with their square.
 REFERENCE_ROWS = 600
 
 Numbers = NDArray[np.intp]
@@ -46,15 +47,18 @@ class Figures:
 def draw_halvings(synthetic: Numbers, reference: Numbers, rng: np.random.Generator) -> list[Draw]:
     """Random halvings of ``reference``, each with as many synthetic rows as a half has, in random order.
 
-    Halves have ``len(reference) // 2`` rows. Where there are fewer synthetic rows, every draw has all of them, and
-    ``half`` is cut to as many. A reference of fewer than 4 rows gives one draw of all rows, without a half.
+    Halves have ``len(reference) // 2`` rows. A draw has at most half of the synthetic rows (at least one), so that
+    these vary too, and ``half`` is cut to as many. A reference of fewer than 4 rows gives one draw of all rows,
+    without a half, and of at most 600 synthetic ones.
     """
     if len(reference) < SMALLEST_HALVED:
+        if len(synthetic) > REFERENCE_ROWS:
+            synthetic = rng.choice(synthetic, REFERENCE_ROWS, replace=False)
         return [Draw(synthetic, None, reference)]
     if len(reference) > REFERENCE_ROWS:
         reference = rng.choice(reference, REFERENCE_ROWS, replace=False)
     size = len(reference) // 2
-    drawn = min(size, len(synthetic))
+    drawn = max(1, min(size, len(synthetic) // 2))
     found = []
     for _ in range(HALVINGS):
         mixed = rng.permutation(reference)
@@ -68,7 +72,7 @@ def summarise(values: Sequence[float], floors: Sequence[float]) -> Figures:
 
     Half of the rows without replacement vary around the sample as the whole sample varies around its population (the
     delete-half jackknife, Shao & Wu 1989), so the percentiles of ``values`` reflect that the reference is a sample of
-    its own size. Without floors there is no interval.
+    its own size, and so are the synthetic rows where draws have half of them. Without floors there is no interval.
     """
     if not floors:
         return Figures(float(np.mean(values)), None, None, None)

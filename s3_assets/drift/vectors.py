@@ -6,7 +6,7 @@ Belongs here: finding kept vectors, computing and keeping those that are missing
 
 import fcntl
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -41,13 +41,32 @@ def row_vectors(warehouse: Warehouse, task: str, rows: pl.DataFrame, fields: Seq
     if not wanted:
         return np.zeros((0, DIMENSIONS), np.float32)
     # Most often all are there, and nobody needs to wait.
-    kept = _kept(warehouse, task, wanted)
+    kept = kept_vectors(warehouse, task, wanted)
     if len(kept) < len(wanted):
         with _turn(warehouse, task):
-            kept = _kept(warehouse, task, wanted)
+            kept = kept_vectors(warehouse, task, wanted)
             missing = {identity: values for identity, values in wanted.items() if identity not in kept}
             kept |= _embed(warehouse, task, missing)
     return np.stack([kept[identity] for identity in ids])
+
+
+def kept_vectors(warehouse: Warehouse, task: str, ids: Iterable[str]) -> dict[str, Vectors]:
+    """Vectors by text id, each of shape (384,), of those ``ids`` that the task's table ``embeddings`` holds.
+
+    A part that cannot be read is passed over with a warning: its texts count as not kept.
+    """
+    wanted = list(set(ids))
+    found: dict[str, Vectors] = {}
+    for part in warehouse.parts(EMBEDDINGS, {"task": task}):
+        rows = pl.scan_parquet(part.path, glob=False, hive_partitioning=False)
+        mine = rows.filter(pl.col("encoder") == ENCODER, pl.col("text_id").is_in(wanted))
+        try:
+            columns = mine.select("text_id", "embedding").collect()
+        except pl.exceptions.ComputeError as error:
+            log.warning("vectors left out, for %s cannot be read and is to be deleted: %s", part.path, error)
+            continue
+        found |= dict(zip(columns["text_id"].to_list(), columns["embedding"].to_numpy(), strict=True))
+    return found
 
 
 def _embed(warehouse: Warehouse, task: str, missing: dict[str, tuple[str | None, ...]]) -> dict[str, Vectors]:
@@ -81,16 +100,6 @@ def _keep(warehouse: Warehouse, task: str, ids: list[str], vectors: Vectors) -> 
     }
     # The vectors follow from encoder and texts.
     warehouse.write(EMBEDDINGS, {"task": task}, pl.DataFrame(columns), {DATA_VERSION: digest([ENCODER, ids])})
-
-
-def _kept(warehouse: Warehouse, task: str, wanted: dict[str, tuple[str | None, ...]]) -> dict[str, Vectors]:
-    found: dict[str, Vectors] = {}
-    for part in warehouse.parts(EMBEDDINGS, {"task": task}):
-        rows = pl.scan_parquet(part.path, glob=False, hive_partitioning=False)
-        mine = rows.filter(pl.col("encoder") == ENCODER, pl.col("text_id").is_in(list(wanted)))
-        columns = mine.select("text_id", "embedding").collect()
-        found |= dict(zip(columns["text_id"].to_list(), columns["embedding"].to_numpy(), strict=True))
-    return found
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-# Between the texts of a row that are one identity; no text holds it.
+# Between the texts of a row that are one identity. Different pairs could share one only if a text holds this control
+# character.
 SEPARATOR = "\x1f"
 
 
