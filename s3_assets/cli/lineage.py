@@ -1,7 +1,7 @@
 """``s3-assets lineage``: where a row, gold row, request or student comes from, and what it led to.
 
 Belongs here: options, finding the id meant, the steps as JSON. Does not belong here: the chain as a tree
-(``lineage_tree.py``), what leads to what (``store/lineage_views.py``, ``store/lineage_steps.py``).
+(``lineage_tree.py``), what leads to what (``store/lineage_edges.py``, ``store/lineage_steps.py``).
 """
 
 import json

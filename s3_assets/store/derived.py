@@ -6,6 +6,7 @@ Belongs here: the list. Does not belong here: what the views say (the modules be
 
 from s3_assets.store.embedding_views import TEXT_ID, TEXT_ID_COMMENT, embedding_views
 from s3_assets.store.joined_views import joined_views
+from s3_assets.store.lineage_edges import lineage_edges
 from s3_assets.store.lineage_steps import lineage_macro
 from s3_assets.store.lineage_views import lineage_views
 from s3_assets.store.quality_views import quality_views
@@ -15,7 +16,8 @@ from s3_assets.store.views import Macro, View
 
 def derived_views() -> list[View]:
     """Views that read no files, each after those it reads."""
-    return [*joined_views(), *quality_views(), *embedding_views(), *lineage_views(), *spend_views()]
+    lineage = (*lineage_views(), lineage_edges())
+    return [*joined_views(), *quality_views(), *embedding_views(), *lineage, *spend_views()]
 
 
 def scalar_macros() -> list[Macro]:

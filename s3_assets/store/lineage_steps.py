@@ -1,10 +1,10 @@
 """The catalog's table macro ``lineage_of(id)``: from one id back to its causes and on to what it caused.
 
 Belongs here: which arrows of ``lineage_edges`` are followed from what, and a sentence for each step. Does not belong
-here: the arrows (``lineage_views.py``), printing steps (``cli/lineage.py``).
+here: the arrows (``lineage_edges.py``), printing steps (``cli/lineage.py``).
 """
 
-from s3_assets.store.lineage_views import REFUSED_ID, edges_query
+from s3_assets.store.lineage_edges import REFUSED_ID, edges_query
 from s3_assets.store.views import Macro
 
 _LOOP = "task, arm, seed"
