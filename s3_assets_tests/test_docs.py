@@ -66,11 +66,16 @@ def test_scripts_exist():
         assert (REPOSITORY / script).is_file(), script
 
 
-@pytest.mark.parametrize("query", recipes())
-def test_recipes_run_on_an_empty_warehouse(query, tmp_path):
-    warehouse = Warehouse(tmp_path / "warehouse")
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory) -> Warehouse:
+    warehouse = Warehouse(tmp_path_factory.mktemp("empty") / "warehouse")
     build_catalog(warehouse)
-    assert run_sql(warehouse, query, "csv") == 0
+    return warehouse
+
+
+@pytest.mark.parametrize("query", recipes())
+def test_recipes_run_on_an_empty_warehouse(query, empty):
+    assert run_sql(empty, query, "csv") == 0
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
