@@ -59,8 +59,11 @@ def cases(con: duckdb.DuckDBPyConnection, key: RoundKey) -> Iterator[Case]:
     where = f"task = '{key.task}' AND arm = '{key.arm}' AND seed = {key.seed}"
     row = f"SELECT example_id FROM extrapolated_set WHERE {where} AND round = {key.round} LIMIT 1"
     (example,) = con.execute(row).fetchone() or ("",)
-    yield Case("lineage of one row", f"FROM lineage WHERE example_id = '{example}'", LINEAGE_SECONDS)
-    yield Case("lineage_of one row", f"FROM lineage_of('{example}')", LINEAGE_SECONDS)
+    loop = f"in_task := '{key.task}', in_arm := '{key.arm}', in_seed := {key.seed}"
+    yield Case("lineage of a row", f"FROM lineage WHERE example_id = '{example}' AND {where}", LINEAGE_SECONDS)
+    yield Case("lineage_of a row", f"FROM lineage_of('{example}', {loop})", LINEAGE_SECONDS)
+    yield Case("lineage by id alone", f"FROM lineage WHERE example_id = '{example}'", LINEAGE_SECONDS)
+    yield Case("lineage_of by id alone", f"FROM lineage_of('{example}')", LINEAGE_SECONDS)
     views = "SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1"
     for (view,) in con.execute(views).fetchall():
         bar = SCAN_SECONDS if READS_VECTORS.search(view) else VIEW_SECONDS
