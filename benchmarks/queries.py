@@ -1,7 +1,7 @@
 """How long queries take on a large warehouse: every view, the recipes of docs/sql.md, the lineage of one row.
 
     .venv/bin/python benchmarks/queries.py                                # makes a million rows first, about 3 minutes
-    .venv/bin/python benchmarks/queries.py --warehouse /tmp/million       # as benchmarks/warehouse.py filled it
+    .venv/bin/python benchmarks/queries.py --warehouse /path/to/million       # as benchmarks/warehouse.py filled it
 
 Beside each stands the same query on native tables of one DuckDB file, as `s3-assets snapshot` writes it: what is paid
 for reading Parquet parts that a pipeline may add to at any time. Also: opening the catalog, writing one partition of

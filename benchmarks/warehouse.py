@@ -3,7 +3,7 @@
 Every table is filled as the loop fills it: gold, requests and their answers, rows, refused rows, verdicts, models,
 predictions, errors, drift, vectors. Texts are drawn from a list of invented words; nothing in them means anything.
 
-    python benchmarks/warehouse.py --to /tmp/million --rows 1000000
+    python benchmarks/warehouse.py --to /path/to/million --rows 1000000
 
 A loop has four rounds of --per-round rows each; there are as many loops (tasks by seeds) as make up --rows distinct
 synthetic rows. Their seed sets, which hold earlier rounds too, have 2.5 times as many.
