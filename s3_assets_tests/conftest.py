@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import polars as pl
 import pytest
 
+from s3_assets.store.catalog import connect
+from s3_assets.store.parts import Warehouse
 from s3_assets.student.device import share_the_processor
 from s3_assets.tasks.load import Task
 from s3_assets_tests.fakes import DEMO_FOLDER, REPOSITORY, write_task
 from s3_assets_tests.tiny_student import make_tiny_student
+from s3_assets_tests.warehouses import LATER
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +64,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def con(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A session on the catalog of the module's own ``warehouse`` that sees everything written."""
+    with connect(warehouse) as session:
+        session.execute(LATER)
+        yield session
 
 
 @pytest.fixture

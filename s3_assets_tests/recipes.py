@@ -18,6 +18,7 @@ from s3_assets.store.catalog import build_catalog, connect
 from s3_assets.store.parts import Warehouse
 from s3_assets_tests.example_warehouse import write_example
 from s3_assets_tests.fakes import REPOSITORY
+from s3_assets_tests.warehouses import LATER
 
 PAGE = REPOSITORY / "docs" / "sql.md"
 
@@ -51,8 +52,7 @@ def example_session(folder: Path) -> duckdb.DuckDBPyConnection:
     build_catalog(warehouse)
     write_example(warehouse)
     con = connect(warehouse)
-    # Later than any part, so that nobody waits for the second the views look back.
-    con.execute("SET VARIABLE as_of = TIMESTAMPTZ '2200-01-01 00:00:00+00'")
+    con.execute(LATER)
     return con
 
 

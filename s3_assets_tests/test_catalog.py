@@ -19,7 +19,8 @@ from s3_assets.store.parts import Warehouse
 from s3_assets.store.tables import tables
 from s3_assets.store.views import anchor, duckdb_type, file_views
 from s3_assets_tests.test_parts import KEY, write_seeds
-from s3_assets_tests.test_views import LATER, column, put
+from s3_assets_tests.test_views import column, put
+from s3_assets_tests.warehouses import LATER
 
 UPSTREAM = f"in DuckDB {duckdb.__version__}"
 WRITERS, WRITES = 3, 25

@@ -1,16 +1,16 @@
 """Lineage: the chain of a row, arrows, steps from an id, and the command."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from s3_assets.store.catalog import build_catalog, connect
+from s3_assets.store.catalog import build_catalog
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets_tests.test_parts import KEY
-from s3_assets_tests.test_views import ASKED_AT, LATER, column, loop_of_two_rounds, put, records
+from s3_assets_tests.test_views import ASKED_AT, column, loop_of_two_rounds, put, records
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -46,13 +46,6 @@ def warehouse(tmp_path: Path) -> Warehouse:
     warehouse = Warehouse(tmp_path / "warehouse")
     fill(warehouse)
     return warehouse
-
-
-@pytest.fixture
-def con(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(warehouse) as session:
-        session.execute(LATER)
-        yield session
 
 
 def test_a_row_has_its_whole_chain(con: duckdb.DuckDBPyConnection) -> None:

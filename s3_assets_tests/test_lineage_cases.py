@@ -1,6 +1,5 @@
 """Lineage where rows were relabelled, answers were faulty, students asked nothing, or folders have odd names."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from s3_assets.store.catalog import build_catalog, connect
 from s3_assets.store.parts import Warehouse
 from s3_assets_tests.test_lineage import fill, steps
 from s3_assets_tests.test_parts import KEY
-from s3_assets_tests.test_views import ASKED_AT, LATER, column, loop_of_two_rounds, put, records
+from s3_assets_tests.test_views import ASKED_AT, column, loop_of_two_rounds, put, records
+from s3_assets_tests.warehouses import LATER
 
 RELABEL = {"kind": "synthetic", "row_id": "x3", "decision": "relabel", "label": "negative", "new_label": "positive"}
 RELABEL |= {"new_id": "x5", "why": "is fine", "decided_at": ASKED_AT}
@@ -25,13 +25,6 @@ def warehouse(tmp_path: Path) -> Warehouse:
     warehouse = Warehouse(tmp_path / "warehouse")
     fill(warehouse)
     return warehouse
-
-
-@pytest.fixture
-def con(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(warehouse) as session:
-        session.execute(LATER)
-        yield session
 
 
 @pytest.mark.parametrize("folder", ["task=zzz", "text=hello", "seed=abc", "_part=3", "50% [a] 'b'"])

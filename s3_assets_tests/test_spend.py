@@ -1,15 +1,14 @@
 """Spending: by request and step, each counted once, and what became of gold rows."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from s3_assets.store.catalog import build_catalog, connect
+from s3_assets.store.catalog import build_catalog
 from s3_assets.store.parts import Warehouse
 from s3_assets_tests.test_parts import KEY
-from s3_assets_tests.test_views import LATER, column, loop_of_two_rounds, put, records
+from s3_assets_tests.test_views import column, loop_of_two_rounds, put, records
 
 
 @pytest.fixture
@@ -17,13 +16,6 @@ def warehouse(tmp_path: Path) -> Warehouse:
     warehouse = Warehouse(tmp_path / "warehouse")
     build_catalog(warehouse)
     return warehouse
-
-
-@pytest.fixture
-def con(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(warehouse) as session:
-        session.execute(LATER)
-        yield session
 
 
 def test_a_request_counts_once_and_what_a_step_paid_is_its_own(

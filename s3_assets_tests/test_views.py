@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ from s3_assets.store.tables import tables
 from s3_assets.store.views import duckdb_type
 from s3_assets_tests.test_parts import KEY, frame_of, seeds, write_seeds
 
-# Later than any part of the tests, so that they need not wait for the second the views look back.
-LATER = "SET VARIABLE as_of = TIMESTAMPTZ '2200-01-01 00:00:00+00'"
 ASKED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -27,13 +24,6 @@ def warehouse(tmp_path: Path) -> Warehouse:
     warehouse = Warehouse(tmp_path / "warehouse")
     build_catalog(warehouse)
     return warehouse
-
-
-@pytest.fixture
-def con(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(warehouse) as session:
-        session.execute(LATER)
-        yield session
 
 
 def put(warehouse: Warehouse, name: str, *rows: dict[str, Any], key: RoundKey = KEY, asset: str = "") -> Part:
