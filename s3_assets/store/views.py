@@ -142,7 +142,7 @@ WHERE {shown}"""
 def _column(table: Table, column: Column, by_path: bool) -> str:
     if by_path and column.name == "round" and column.name in table.keys:
         return "try_cast(replace(\"round\", 'round_', '') AS BIGINT)"
-    return f'"{column.name}"::{duckdb_type(table.schema[column.name])}'
+    return f'"{column.name}"::{duckdb_type(column.dtype)}'
 
 
 def _parts(root: Path) -> View:
