@@ -9,7 +9,6 @@ import dagster as dg
 from s3_assets.loop.fingerprints import EXPERIMENT, ROUND_ASSETS
 from s3_assets.store.parts import round_name
 from s3_assets.tasks.load import Task
-from s3_assets.tasks.strategy import strategies
 
 ARM_DIMENSION, SEED_DIMENSION = "arm", "seed"
 
@@ -31,7 +30,7 @@ def arms_by_seeds(task: Task) -> dg.MultiPartitionsDefinition:
     seeds = [seed_name(seed) for seed in range(task.spec.experiment.seeds)]
     return dg.MultiPartitionsDefinition(
         {
-            ARM_DIMENSION: dg.StaticPartitionsDefinition(list(strategies())),
+            ARM_DIMENSION: dg.StaticPartitionsDefinition(list(task.spec.arms)),
             SEED_DIMENSION: dg.StaticPartitionsDefinition(seeds),
         }
     )

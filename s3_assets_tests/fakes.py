@@ -127,6 +127,7 @@ def write_task(folder: Path, rows_csv: str | None = None, **keys: Any) -> Task:
         "labels": {"positive": "The writer recommends the film.", "negative": "The writer advises against it."},
         "gold": "gold.csv" if rows_csv is not None else str(DEMO_FOLDER / "gold.csv"),
         "teacher": {"backend": "embedded", "grammar": str(DEMO_FOLDER / "grammar.yaml")},
+        "strategy": "s3_shown",
         "rows": {"seed": 24, "per_error": 2, "per_call": 4, "per_round": 20, "refill": True},
         "rationales": {"per_label": 6, "per_request": 2},
         "drift": {"embeddings": False},

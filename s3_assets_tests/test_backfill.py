@@ -110,7 +110,7 @@ def test_three_rounds_in_order_and_nothing_twice(server):
     for earlier, later in pairwise(runs):
         assert earlier["endTime"] <= later["startTime"]
     sets = []
-    keys = [RoundKey("small", "default", 0, round_).columns() for round_ in range(3)]
+    keys = [RoundKey("small", "s3_shown", 0, round_).columns() for round_ in range(3)]
     for round_ in range(3):
         seed_set = warehouse.live("seed_set", keys[round_]).read()
         extrapolated = warehouse.live("extrapolated_set", keys[round_]).read()

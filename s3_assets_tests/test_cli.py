@@ -176,7 +176,7 @@ def test_status_shows_states_accuracies_and_why_something_is_stale(command, smal
     assert code == 0
     (row,) = [line.split() for line in out.splitlines() if line.strip("│ ").startswith("0 ")]
     assert row.count("live") == 5
-    (accuracy,) = one_round.live("trained_model", {"task": "small", "arm": "default", "seed": 0, "round": 0}).read()[
+    (accuracy,) = one_round.live("trained_model", {"task": "small", "arm": "s3_shown", "seed": 0, "round": 0}).read()[
         "test_accuracy"
     ]
     assert f"{100 * accuracy:.1f}" in row

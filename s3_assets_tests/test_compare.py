@@ -9,7 +9,7 @@ from s3_assets.partitions import arm_and_seed, experiment_key, partitions_of
 from s3_assets.resources import WarehouseResource
 from s3_assets.store.catalog import connect
 from s3_assets.store.parts import Warehouse
-from s3_assets.tasks.strategy import strategies
+from s3_assets.tasks.presets import presets
 from s3_assets_tests.fakes import write_task
 
 
@@ -66,19 +66,19 @@ def test_two_arms_and_two_seeds_by_the_command(compared, command, tmp_path):
 def test_arms_seeds_and_tasks_that_are_not_there(compared, command):
     assert command("compare", "small", "--arms", "s4")[::2] == (
         2,
-        f"--arms 's4': no arm s4; arms are {', '.join(strategies())}\n",
+        f"--arms 's4': no arm s4; arms are {', '.join(presets())}\n",
     )
     code, _, said = command("compare", "small", "--seeds", "3")
     assert (code, "raise experiment.seeds" in said) == (2, True)
     code, said, _ = command("compare", "small", "--arms", "list")
     assert code == 0
-    assert said.count("\n") == len(strategies())
-    code, said, _ = command("compare", "small", "--arms", "gold_only,s3,s3_literal", "--dry-run")
+    assert said.count("\n") == len(presets())
+    code, said, _ = command("compare", "small", "--arms", "gold_only,s3,paper", "--dry-run")
     assert code == 0
     assert "seed 1, gold_only: asks for nothing" in said
     assert "seed 0, s3: asks for 24 rows in the seed set and at most 12 in each of 1 rounds" in said
     # One row from each error, and there are not more errors than steering rows.
-    assert "seed 0, s3_literal: asks for 24 rows in the seed set and at most 137 in each of 1 rounds" in said
+    assert "seed 0, paper: asks for 24 rows in the seed set and at most 137 in each of 1 rounds" in said
 
 
 def test_what_the_ui_shows_of_an_arm_and_of_the_board(compared, instance):
@@ -113,7 +113,7 @@ def test_a_board_without_experiments_says_what_to_run(compared, instance):
 
 def test_partitions_name_arms_and_seeds(compared):
     keys = partitions_of(compared, "experiment").get_partition_keys()
-    assert len(keys) == 2 * len(strategies())
-    assert {arm_and_seed(key) for key in keys} == {(arm, seed) for arm in strategies() for seed in (0, 1)}
+    assert len(keys) == 2 * len(presets())
+    assert {arm_and_seed(key) for key in keys} == {(arm, seed) for arm in presets() for seed in (0, 1)}
     assert partitions_of(compared, "gold") is partitions_of(compared, "leaderboard") is None
     assert all(partitions_of(compared, name) is not None for name in ROUND_ASSETS)

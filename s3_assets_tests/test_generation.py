@@ -31,7 +31,9 @@ PAIR_GOLD = "premise,hypothesis,verdict\n" + "".join(
 
 
 def session_for(task, tmp_path, round_=0):
-    return teacher_session(task, Warehouse(tmp_path / "warehouse"), RoundKey("small", "default", 0, round_), "seed_set")
+    return teacher_session(
+        task, Warehouse(tmp_path / "warehouse"), RoundKey("small", "s3_shown", 0, round_), "seed_set"
+    )
 
 
 def errors(task, count=3):

@@ -21,7 +21,7 @@ from s3_assets.experiment.leaderboard import equal_budget_arms, estimate, experi
 from s3_assets.experiment.plot import WIDTH, markdown_image, plot
 from s3_assets.store.parts import Warehouse
 from s3_assets.store.tables import table
-from s3_assets.tasks.strategy import strategies
+from s3_assets.tasks.presets import presets
 from s3_assets_tests.fakes import write_task
 from s3_assets_tests.test_imports import imported_by
 from s3_assets_tests.test_parts import frame_of
@@ -221,7 +221,7 @@ def test_unequal_budgets_are_named() -> None:
         arm("more_seed", [0.9], teacher_budget=570),
         arm("default+gold", [0.9], teacher_budget=500),
         arm("seed_only", [0.9], teacher_budget=200),
-        arm("s3_literal", [0.9], teacher_budget=1900),
+        arm("paper", [0.9], teacher_budget=1900),
     )
     said = "asked for {} rows and label questions, {} asked for {} rows and label questions: not at equal budget"
     unlike = "arms have 1 to 3 seeds: places are over different seeds, differences are not"
@@ -256,7 +256,7 @@ def size_of(png: bytes) -> tuple[int, int]:
 
 
 def test_picture_has_a_line_per_arm_and_shows_the_data() -> None:
-    rows, more = rows_of(S3, GOLDGEN), rows_of(*(arm(name, [0.8, 0.9]) for name in strategies()))
+    rows, more = rows_of(S3, GOLDGEN), rows_of(*(arm(name, [0.8, 0.9]) for name in presets()))
     board = leaderboard("small", rows)
     png = plot(board, rows)
     width, height = size_of(png)
@@ -303,7 +303,7 @@ def test_markdown_is_one_table() -> None:
 def test_tables_fit_100_columns(tmp_path: Path) -> None:
     task = write_task(tmp_path)
     # The longest names, exact match, two seeds 45 points apart: intervals of several hundred points.
-    arms = [arm(name, [0.5, 0.95], test_exact_match=1.0, cost=99.5, train_seconds=12_345.0) for name in strategies()]
+    arms = [arm(name, [0.5, 0.95], test_exact_match=1.0, cost=99.5, train_seconds=12_345.0) for name in presets()]
     controls = [arm("gold_only", [0.95, 0.5], cost=0.0), arm("goldgen", [1.0, 0.9])]
     others = [rows for rows in arms if rows[0]["arm"] not in {"gold_only", "goldgen"}]
     out = io.StringIO()

@@ -229,7 +229,7 @@ def test_the_papers_tasks_run_on_a_pack_in_the_hubs_columns(name, pack, tmp_path
         asked = {"api_key_env": "S3_ASSETS_SIMULATED_KEY", "most_unusable": 1.0}
         task = small(load_task(place), tiny_student, teacher.url, **asked)
         make_gold(task, warehouse)
-        row = run_arm(task, warehouse, "s3_literal", 0).rows.row(0, named=True)
+        row = run_arm(task, warehouse, "paper", 0).rows.row(0, named=True)
     errors = warehouse.live("error_set", loop_key(task, 0).columns()).read().height
     assert 12 < row["synthetic_rows"] <= 12 + errors
     assert row["test_rows"] == 100

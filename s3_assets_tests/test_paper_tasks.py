@@ -94,7 +94,7 @@ def test_figures_are_the_papers(name):
     assert (spec.rationales.per_label, spec.rationales.per_request) == (50, 3)
     assert (spec.teacher.model, spec.teacher.temperature) == ("gpt-3.5-turbo", 0.9)
     assert (spec.teacher.top_p, spec.teacher.mode) == (None, "live")
-    assert (spec.strategy, spec.rounds, spec.experiment.rounds) == ("s3_literal", 3, 2)
+    assert (spec.strategy, spec.rounds, spec.experiment.rounds) == ("paper", 3, 2)
     assert spec.prompts.variant == "paper"
 
 
@@ -231,13 +231,13 @@ def test_each_goes_through_the_papers_loop_and_a_control(copied, tiny_student, t
     with scripted_teacher(obliging) as teacher:
         task = small(copied, tiny_student, teacher.url)
         make_gold(task, warehouse)
-        rows = {arm: run_arm(task, warehouse, arm, 0).rows.row(0, named=True) for arm in ("s3_literal", "gold_only")}
+        rows = {arm: run_arm(task, warehouse, arm, 0).rows.row(0, named=True) for arm in ("paper", "gold_only")}
     errors = warehouse.live("error_set", loop_key(task, 0).columns()).read().height
     assert errors > 0
     # Exactly one row from each error; the label questions are RTE's, once a steering row of the label.
-    assert rows["s3_literal"]["synthetic_rows"] == 12 + errors
+    assert rows["paper"]["synthetic_rows"] == 12 + errors
     asked = read_gold(task).filter((pl.col("split") == "steer") & (pl.col("label") == "not_entailment")).height
-    assert rows["s3_literal"]["label_questions"] == (asked if task.name == "rte" else 0)
-    assert rows["s3_literal"]["teacher_budget"] == 12 + errors + rows["s3_literal"]["label_questions"]
+    assert rows["paper"]["label_questions"] == (asked if task.name == "rte" else 0)
+    assert rows["paper"]["teacher_budget"] == 12 + errors + rows["paper"]["label_questions"]
     assert rows["gold_only"]["gold_rows"] == 120
     assert {row["metric"] for row in rows.values()} == {"f1" if task.name == "adqa" else "accuracy"}

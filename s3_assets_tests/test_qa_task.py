@@ -201,7 +201,7 @@ def test_answers_that_do_not_stand_in_the_context_are_refused_and_kept(tmp_path,
         task = declared(tmp_path, teacher.url, weights, qa={"keep_answer": False})
         gold = read_gold(task)
         sources = gold.filter(pl.col("text").str.contains("red")).head(1).with_columns(prediction=pl.lit("boat"))
-        key = RoundKey("small", "default", 0, 0)
+        key = RoundKey("small", "s3_shown", 0, 0)
         with teacher_session(task, Warehouse(tmp_path / "warehouse"), key, "extrapolated_set") as session:
             write_extrapolated_set(task, session, sources, 0, open_gates(task, gold), written := Written())
         assert all("answer" not in facts(body)["given"] for body in teacher.bodies)

@@ -189,7 +189,7 @@ def test_drift_is_told_by_metric_label_and_round(page, task, warehouse):
 def test_the_head_says_who_taught_and_that_it_was_simulated(page, task):
     said = dict(zip([one["text"] for one in page.all("dt")], [one["text"] for one in page.all("dd")], strict=True))
     assert said["made"] == "2026-03-04 05:06:07 UTC"
-    assert said["strategy, seed"] == "default, 0"
+    assert said["strategy, seed"] == "s3_shown, 0"
     assert said["rounds"] == "0 to 1"
     assert said["teacher id"].startswith("embedded:")
     assert said["labels"] == "positive, negative"

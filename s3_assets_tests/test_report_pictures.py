@@ -22,7 +22,7 @@ from s3_assets.store.tables import table
 from s3_assets_tests.fakes import write_task
 from s3_assets_tests.report_pages import Page
 
-KEY = {"task": "small", "arm": "default", "seed": 0}
+KEY = {"task": "small", "arm": "s3_shown", "seed": 0}
 GATES = {"echo": 9, "duplicate": 4, "length": 3, "refusal": 2, "language": 1}
 
 

@@ -105,7 +105,7 @@ def test_ids_and_rows_are_stable_across_warehouses(small_task, tmp_path):
         warehouse = Warehouse(tmp_path / name)
         make_gold(small_task, warehouse)
         make_round(small_task, warehouse, 0)
-        keys = RoundKey("small", "default", 0, 0).columns()
+        keys = RoundKey("small", "s3_shown", 0, 0).columns()
         parts = {name: warehouse.live(name, keys) for name in (*ROUND, "extrapolated_set")}
         found.append({name: part.data_version for name, part in parts.items()})
     assert found[0] == found[1]
@@ -172,7 +172,7 @@ def test_lost_weights_are_noticed(small_task, warehouse):
 def test_reset_makes_a_round_missing_and_keeps_answers(small_task, warehouse):
     make_gold(small_task, warehouse)
     make_round(small_task, warehouse, 0)
-    keys = RoundKey("small", "default", 0, 0).columns()
+    keys = RoundKey("small", "s3_shown", 0, 0).columns()
     warehouse.retire("seed_set", keys)
     assert states(small_task, warehouse)[("seed_set", 0)] == "missing"
     assert make_seed_set(small_task, warehouse, 0).numbers["teacher_calls"] == 0
@@ -194,7 +194,7 @@ def test_a_failed_check_keeps_what_was_live(small_task, warehouse, tmp_path):
     rows.write_parquet(tmp_path / "seed.parquet")
     with pytest.raises(ChecksFailed):
         make_seed_set(task, warehouse, 0)
-    assert warehouse.live("seed_set", RoundKey("small", "default", 0, 0).columns()).path == made.part.path
+    assert warehouse.live("seed_set", RoundKey("small", "s3_shown", 0, 0).columns()).path == made.part.path
 
 
 def test_a_failed_check_is_seen_in_dagster(instance, tmp_path):
@@ -314,7 +314,7 @@ def test_test_gold_steers_and_selects_nothing(small_task, tmp_path):
         make_gold(task, warehouse)
         make_round(task, warehouse, 0)
         make_round(task, warehouse, 1, extrapolate=False)
-        keys = RoundKey("small", "default", 0, 1).columns()
+        keys = RoundKey("small", "s3_shown", 0, 1).columns()
         outcomes.append(
             {
                 "rows": warehouse.live("seed_set", keys).read()["example_id"].to_list(),

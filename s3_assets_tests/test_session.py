@@ -27,7 +27,7 @@ from s3_assets.teacher.request import TeacherRequest, request_id, teacher_id
 from s3_assets.teacher.session import FEWEST_OPEN, teacher_session
 from s3_assets_tests.fakes import REPOSITORY, obliging, scripted_teacher, write_task
 
-KEY = RoundKey("small", "default", 0, 0)
+KEY = RoundKey("small", "s3_shown", 0, 0)
 
 
 def requests(task, count, sample=0):
@@ -75,7 +75,7 @@ def test_an_answered_request_is_never_sent_again(tmp_path):
     assert logged(warehouse, CALLS)["prompt_tokens"].sum() == 35
     # Nobody said what this endpoint costs.
     assert spent(warehouse, {"task": "small"}) == Spent(5, 60, None)
-    assert paid_by_round(warehouse, RoundKey("small", "default", 0, 0)) == {0: Spent(5, 60, None)}
+    assert paid_by_round(warehouse, RoundKey("small", "s3_shown", 0, 0)) == {0: Spent(5, 60, None)}
 
 
 def test_key_holds_what_changes_an_answer_and_no_loopback_port(tmp_path):

@@ -17,7 +17,7 @@ from s3_assets.loop.steps import make_error_set, make_extrapolated_set, make_gol
 from s3_assets.store.catalog import build_catalog, connect
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import Task, TaskError
-from s3_assets.tasks.strategy import loop_strategies, strategies
+from s3_assets.tasks.presets import presets
 from s3_assets_tests.fakes import facts, obliging, scripted_teacher, write_task
 
 ROWS = {"seed": 24, "per_round": 12, "per_call": 4}
@@ -51,7 +51,7 @@ def arms(tmp_path_factory, tiny_student, one_thread) -> Iterator[Arms]:
         warehouse = Warehouse(place / "warehouse")
         make_gold(task, warehouse)
         rows, sent = {}, {}
-        for arm in strategies():
+        for arm in presets():
             before = len(teacher.bodies)
             rows[arm] = run_arm(task, warehouse, arm, 0).rows.row(0, named=True)
             sent[arm] = teacher.bodies[before:]
@@ -59,7 +59,7 @@ def arms(tmp_path_factory, tiny_student, one_thread) -> Iterator[Arms]:
 
 
 def test_arms_of_one_size_end_with_the_same_rows_at_the_same_budget(arms):
-    same = ["zerogen", "more_seed", "goldgen", "s3", "default", "s3+gold", "goldgen+gold"]
+    same = ["zerogen", "more_seed", "goldgen", "s3", "s3_shown", "s3+gold", "goldgen+gold"]
     assert {arms.rows[arm]["synthetic_rows"] for arm in same} == {ALL_ROWS}
     assert {arms.rows[arm]["teacher_budget"] for arm in same} == {ALL_ROWS}
     assert arms.rows["seed_only"]["synthetic_rows"] == 24
@@ -70,7 +70,7 @@ def test_arms_of_one_size_end_with_the_same_rows_at_the_same_budget(arms):
 def test_gold_is_trained_on_only_where_the_arm_says_so_and_test_gold_never(arms):
     gold = arms.warehouse.live("gold", {"task": "small"}).read()
     usable = gold.filter(pl.col("split") != "test").height
-    for arm, strategy in strategies().items():
+    for arm, strategy in presets().items():
         row, last = arms.rows[arm], last_round(arm_task(arms.task, arm, 0))
         expected = usable if strategy.gold != "none" else 0
         model = arms.live("trained_model", arm, last).row(0, named=True)
@@ -108,12 +108,12 @@ def test_what_is_extrapolated_and_what_the_teacher_is_shown(arms):
     assert drawn - wrong
     assert arms.live("trained_model", "goldgen", 0).is_empty(), "GoldGen needs no student before its last"
     shown = {arm: [body for body in map(facts, arms.sent[arm]) if "example" in body] for arm in arms.sent}
-    for arm in ("s3", "goldgen", "s3_literal"):
+    for arm in ("s3", "goldgen", "paper"):
         assert shown[arm], arm
         assert not [block for block in shown[arm] if "predicted" in block["example"]]
         assert not [body for body in arms.sent[arm] if "That is wrong" in body["messages"][-1]["content"]]
-    assert shown["default"]
-    assert all(block["example"]["predicted"] != block["label"] for block in shown["default"])
+    assert shown["s3_shown"]
+    assert all(block["example"]["predicted"] != block["label"] for block in shown["s3_shown"])
     assert not [block for block in map(facts, arms.sent["zerogen"]) if "rationales" in block]
     # The same wording for errors and for random rows: they differ in which rows are shown, nothing else.
     first = {arm: arms.sent[arm][-1]["messages"][-1]["content"].split("```json")[0] for arm in ("s3", "goldgen")}
@@ -123,17 +123,17 @@ def test_what_is_extrapolated_and_what_the_teacher_is_shown(arms):
 
 def test_the_paper_to_the_letter_writes_one_row_from_each_error(arms):
     for round_ in (0, 1):
-        sources = arms.live("extrapolated_set", "s3_literal", round_)["gold_id"].to_list()
-        assert sorted(sources) == sorted(arms.live("error_set", "s3_literal", round_)["gold_id"])
+        sources = arms.live("extrapolated_set", "paper", round_)["gold_id"].to_list()
+        assert sorted(sources) == sorted(arms.live("error_set", "paper", round_)["gold_id"])
 
 
 def test_the_same_training_is_done_once_and_counted_for_each_arm(arms):
-    shared = [arms.live("trained_model", arm, 0).row(0, named=True) for arm in ("seed_only", "s3", "s3_literal")]
+    shared = [arms.live("trained_model", arm, 0).row(0, named=True) for arm in ("seed_only", "s3", "paper")]
     assert len({row["training_key"] for row in shared}) == 1
     assert len({row["train_seconds"] for row in shared}) == 1
     assert len({row["model_id"] for row in shared}) == 3
     # The task's own loop keeps its weights, which the others did not.
-    default = arms.live("trained_model", "default", 0).row(0, named=True)
+    default = arms.live("trained_model", "s3_shown", 0).row(0, named=True)
     assert default["training_key"] == shared[0]["training_key"]
     assert default["weights_digest"] == shared[0]["weights_digest"]
     assert default["train_seconds"] != shared[0]["train_seconds"]
@@ -151,10 +151,10 @@ def test_weights_are_kept_for_the_tasks_own_loop_alone(arms):
     kept = {
         arm: arms.live("trained_model", arm, last_round(arm_task(arms.task, arm, 0)))["path"][0] for arm in arms.rows
     }
-    assert [arm for arm, path in kept.items() if path is not None] == ["default"]
-    assert (arms.warehouse.root / kept["default"] / "model.safetensors").is_file()
+    assert [arm for arm, path in kept.items() if path is not None] == ["s3_shown"]
+    assert (arms.warehouse.root / kept["s3_shown"] / "model.safetensors").is_file()
     # The arm of the task's strategy and seed is the task's own loop: nothing is left to do.
-    assert arm_task(arms.task, "default", 0) is arms.task
+    assert arm_task(arms.task, "s3_shown", 0) is arms.task
     for round_ in range(3):
         assert make_seed_set(arms.task, arms.warehouse, round_).reused
         assert make_trained_model(arms.task, arms.warehouse, round_).reused
@@ -174,7 +174,7 @@ def test_a_second_time_nothing_is_done_and_a_changed_task_makes_rows_stale(arms)
     assert older.startswith("older than the experiments that are live now; `s3-assets compare small`")
     rows, stale = live_rows(changed, arms.warehouse)
     assert rows.is_empty()
-    assert len(stale) == len(strategies())
+    assert len(stale) == len(presets())
     with pytest.raises(NotReady, match=r"stale: gold_only seed 0.*s3-assets compare small"):
         make_leaderboard(changed, arms.warehouse)
 
@@ -182,8 +182,8 @@ def test_a_second_time_nothing_is_done_and_a_changed_task_makes_rows_stale(arms)
 def test_the_board_holds_every_arm_and_sql_agrees(arms):
     made = make_leaderboard(arms.task, arms.warehouse)
     board = made.result.rows
-    assert set(board["arm"]) == set(strategies())
-    assert board["place"].to_list() == list(range(1, len(strategies()) + 1))
+    assert set(board["arm"]) == set(presets())
+    assert board["place"].to_list() == list(range(1, len(presets()) + 1))
     scores = {arm: row["test_score"] for arm, row in arms.rows.items()}
     assert dict(board.select("arm", "score_mean").iter_rows()) == pytest.approx(scores)
     assert dict(board.select("arm", "vs_gold_only").iter_rows())["s3"] == pytest.approx(
@@ -202,7 +202,7 @@ def test_the_board_holds_every_arm_and_sql_agrees(arms):
         assert {arm: int(calls) for arm, _, calls in counted} == {
             arm: row["paid_calls"] for arm, row in arms.rows.items()
         }
-        assert sql.execute("select count(*) from leaderboard").fetchone() == (len(strategies()),)
+        assert sql.execute("select count(*) from leaderboard").fetchone() == (len(presets()),)
 
 
 def test_seeds_get_answers_of_their_own(arms):
@@ -279,18 +279,27 @@ def test_a_task_that_brings_its_seed_set_has_no_arm_that_asks_for_another(small_
 def test_unknown_arms_and_strategies_name_the_known_ones(small_task, tmp_path):
     with pytest.raises(TaskError, match=r"no arm called 's4'; arms are gold_only, "):
         arm_task(small_task, "s4", 0)
-    assert loop_strategies() == ["goldgen", "s3", "default", "s3_literal"]
-    with pytest.raises(TaskError, match=r"strategy: no strategy of a loop; allowed: goldgen, s3, default, s3_literal"):
+    assert [name for name, one in presets().items() if one.extrapolates and one.gold == "none"] == [
+        "goldgen",
+        "s3",
+        "default",
+        "s3_shown",
+        "frugal",
+        "paper",
+    ]
+    with pytest.raises(
+        TaskError, match=r"strategy: no strategy of a loop; allowed: goldgen, s3, default, s3_shown, frugal, paper"
+    ):
         write_task(tmp_path, strategy="gold_only")
 
 
-@pytest.mark.parametrize("strategy", ["goldgen", "s3_literal"])
+@pytest.mark.parametrize("strategy", ["goldgen", "paper"])
 def test_a_loop_of_its_own_may_follow_another_strategy(tmp_path, tiny_student, strategy):
     student = {"weights": str(tiny_student), "epochs": 1, "min_steps": 0}
     task, warehouse = write_task(tmp_path, strategy=strategy, student=student), Warehouse(tmp_path / "warehouse")
     make_gold(task, warehouse)
     make_seed_set(task, warehouse, 0)
-    if strategy == "s3_literal":
+    if strategy == "paper":
         make_trained_model(task, warehouse, 0)
         make_error_set(task, warehouse, 0)
     made = make_extrapolated_set(task, warehouse, 0)

@@ -19,7 +19,7 @@ from s3_assets.loop.checks import BLOCKING, ROWS_CHECKS, TRAINING_SET_CHECKS
 from s3_assets.loop.quality_checks import BEATS_MAJORITY, ROWS_WARNINGS, SEED_SET_WARNINGS, SPLITS_APART
 from s3_assets.store.parts import RoundKey
 from s3_assets.store.tables import table
-from s3_assets.tasks.strategy import strategies
+from s3_assets.tasks.presets import presets
 from s3_assets_tests.dev_server import DevServer, small_task_server
 
 pytestmark = pytest.mark.ui
@@ -47,7 +47,7 @@ CHECKS = {
     "extrapolated_set": [*ROWS_CHECKS, *ROWS_WARNINGS],
 }
 GRAPH = "/locations/__repository__@s3_assets/asset-groups/small"
-ROUND = RoundKey("small", "default", 0, 0).columns()
+ROUND = RoundKey("small", "s3_shown", 0, 0).columns()
 RUN_SECONDS = 240
 
 
@@ -147,10 +147,10 @@ def test_the_graph_shows_all_assets_kinds_and_edges(browser):
 
 def test_comparing_is_a_group_of_its_own_with_a_partition_for_each_arm_and_seed(browser):
     page = browser.open(f"{GRAPH}_compared")
-    page.get_by_text(f"{len(strategies()) * 3:,} partitions").wait_for()
+    page.get_by_text(f"{len(presets()) * 3:,} partitions").wait_for()
     page.get_by_text("leaderboard", exact=True).first.wait_for()
     page = browser.open("/assets/small/experiment?view=partitions")
-    for name in ("goldgen", "s3_literal", "default+gold", "seed_02"):
+    for name in ("goldgen", "paper", "default+gold", "seed_02"):
         page.get_by_text(name, exact=True).first.wait_for()
 
 

@@ -26,7 +26,7 @@ from s3_assets.tasks.gold import read_gold
 from s3_assets.teacher.session import teacher_session
 from s3_assets_tests.fakes import facts, scripted_teacher, write_task
 
-KEY = RoundKey("small", "default", 0, 0)
+KEY = RoundKey("small", "s3_shown", 0, 0)
 LABELS = ("positive", "negative")
 POISON = "poison"
 

@@ -11,12 +11,12 @@ from s3_assets.loop.publish import StepResult
 from s3_assets.partitions import arm_and_seed
 from s3_assets.resources import WarehouseResource
 from s3_assets.tasks.load import Task
-from s3_assets.tasks.strategy import strategies
+from s3_assets.tasks.presets import presets
 
 DESCRIPTION = (
     "Controls and repeats: one way of making the training set (arm) with one seed, by the same teacher and student and "
     "at the same sizes as the task's own loop.\n\n"
-    + "\n".join(f"- `{name}`: {strategy.summary}" for name, strategy in strategies().items())
+    + "\n".join(f"- `{name}`: {strategy.summary}" for name, strategy in presets().items())
     + "\n\nRows of its rounds stand in the tables of the loop under the arm's name. Requests that another arm asked "
     "come from the ledger, trainings from the same rows are taken over. `teacher_budget` is rows requested plus label "
     "questions; `cost` counts all of the arm's requests, whoever paid."

@@ -21,7 +21,7 @@ from s3_assets.loop.fingerprints import EXPERIMENT, GOLD, LEADERBOARD
 from s3_assets.loop.state import Board
 from s3_assets.store.catalog import ensure_catalog
 from s3_assets.tasks.load import Task, TaskError, get_task
-from s3_assets.tasks.strategy import strategies
+from s3_assets.tasks.presets import presets
 
 
 def compare(
@@ -41,7 +41,7 @@ def compare(
     What is live already is not done again; a killed comparison goes on where it was.
     """
     if arms == "list":
-        for name, strategy in strategies().items():
+        for name, strategy in presets().items():
             typer.echo(f"{name:18} {strategy.summary}")
         return
     declared = get_task(task, settings.task_folders())
@@ -107,10 +107,12 @@ def parse_arms(text: str | None, task: Task) -> list[str]:
     if text is None:
         return arms_of(task)
     wanted = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in strategies()]
+    unknown = [name for name in wanted if name not in task.spec.arms]
     if unknown or not wanted:
-        raise TaskError(f"--arms {text!r}: no arm {', '.join(unknown) or 'named'}; arms are {', '.join(strategies())}")
-    return [name for name in strategies() if name in wanted]
+        raise TaskError(
+            f"--arms {text!r}: no arm {', '.join(unknown) or 'named'}; arms are {', '.join(task.spec.arms)}"
+        )
+    return [name for name in task.spec.arms if name in wanted]
 
 
 def parse_seeds(seeds: int | None, task: Task) -> int:

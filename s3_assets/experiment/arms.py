@@ -13,7 +13,7 @@ import polars as pl
 
 from s3_assets.experiment.asked import Asked, asked
 from s3_assets.experiment.leaderboard import experiment_rows
-from s3_assets.generation.seed import seed_size
+from s3_assets.generation.schedule import round_size, seed_size
 from s3_assets.loop.fingerprints import (
     EXPERIMENT,
     EXTRAPOLATED_SET,
@@ -31,7 +31,7 @@ from s3_assets.store.parts import INPUT_FINGERPRINT, INPUTS, Part, Warehouse
 from s3_assets.store.tables import table
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import Task, TaskError
-from s3_assets.tasks.strategy import strategies
+from s3_assets.tasks.presets import WITHOUT
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ def arm_task(task: Task, arm: str, seed: int) -> Task:
 
     ``TaskError`` naming the known arms for one that is not.
     """
-    if arm not in strategies():
-        raise TaskError(f"no arm called {arm!r}; arms are {', '.join(strategies())}")
+    if arm not in task.spec.arms:
+        raise TaskError(f"no arm called {arm!r}; arms are {', '.join(task.spec.arms)}")
     if arm not in arms_of(task):
         raise TaskError(
             f"task {task.name} brings its seed set (seed_rows): arm {arm} would ask for another; leave it out"
@@ -102,7 +102,11 @@ def live_row(task: Task, warehouse: Warehouse, arm: str, seed: int) -> Part | No
 def arms_of(task: Task) -> list[str]:
     """Arms a task can be run with. One that brings its seed set has none that asks for it another way."""
     brought = task.spec.seed_rows is not None
-    return [name for name, how in strategies().items() if not brought or (how.rationales and not how.grown)]
+    return [
+        name
+        for name, how in task.spec.arms.items()
+        if WITHOUT not in name and (not brought or (how.rationales and not how.grown))
+    ]
 
 
 def rows_ahead(task: Task, arm: str) -> tuple[int, int]:
@@ -114,13 +118,13 @@ def rows_ahead(task: Task, arm: str) -> tuple[int, int]:
     seed = 0 if spec.seed_rows is not None else seed_size(own)
     if how.one_each:
         return seed, read_gold(task).filter(pl.col("split") == "steer").height
-    return seed, spec.rows.per_round if how.extrapolates is not None else 0
+    return seed, max((round_size(own, round_) for round_ in range(last_round(own))), default=0)
 
 
 def live_rows(task: Task, warehouse: Warehouse) -> tuple[pl.DataFrame, list[str]]:
     """Rows of ``experiment`` of a task that hold, and the arms with seeds whose rows are left out as stale."""
     found, stale = [pl.DataFrame(schema=table(EXPERIMENT).schema)], []
-    order = {arm: place for place, arm in enumerate(strategies())}
+    order = {arm: place for place, arm in enumerate(task.spec.arms)}
     made = experiment_rows(warehouse, task.name).select("arm", "seed").filter(pl.col("arm").is_in(list(order))).rows()
     for arm, seed in sorted(made, key=lambda pair: (order[pair[0]], pair[1])):
         part = live_row(task, warehouse, arm, seed)

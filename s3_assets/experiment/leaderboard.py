@@ -20,7 +20,7 @@ import polars as pl
 from s3_assets.loop.fingerprints import EXPERIMENT, LEADERBOARD
 from s3_assets.store.parts import Warehouse
 from s3_assets.store.tables import table
-from s3_assets.tasks.strategy import strategies
+from s3_assets.tasks.presets import presets
 
 GOLDGEN = "goldgen"
 GOLD_ONLY = "gold_only"
@@ -106,7 +106,7 @@ def equal_budget_arms() -> list[str]:
     """Arms that ask for the rows of all rounds: not the seed set alone, nor as many as there are errors."""
     return [
         name
-        for name, one in strategies().items()
+        for name, one in presets().items()
         if one.synthetic and (one.grown or (one.extrapolates is not None and not one.one_each))
     ]
 

@@ -18,7 +18,8 @@ from s3_assets.generation.extrapolate import source_wanted, write_extrapolated_s
 from s3_assets.generation.filling import Verify, Written
 from s3_assets.generation.imagined import Cost, Imagined, Known, imagined_students, without_warnings
 from s3_assets.generation.rates import Rates, measured_rates
-from s3_assets.generation.seed import seed_size, write_seed_set
+from s3_assets.generation.schedule import seed_size
+from s3_assets.generation.seed import write_seed_set
 from s3_assets.generation.sublabels import count_sublabels
 from s3_assets.generation.verdicts import GOLD
 from s3_assets.generation.verify import verifier
@@ -229,7 +230,7 @@ class _Forecast:
         self, judge: TeacherSession, asset: str, asked_in: int, rng: random.Random, written: Written
     ) -> Verify | None:
         """The label questions of a step. Students alone cost nothing."""
-        if self._task.spec.verify.by == "students":
+        if self._task.spec.verifying.by == "students":
             return None
         select = self._gold.filter(pl.col("split") == "select")
         # An arm asks about selecting gold once, in its first step.
@@ -249,7 +250,7 @@ class _Judge:
 
     @classmethod
     def of(cls, task: Task, ledger: Ledger | None) -> "_Judge | None":
-        teacher = task.spec.verify.teacher
+        teacher = task.spec.verifying.teacher
         if teacher is None:
             return None
         asked = replace(task, spec=task.spec.model_copy(update={"teacher": teacher}))

@@ -22,6 +22,7 @@ from s3_assets.generation.filling import (
     fill,
     portions,
 )
+from s3_assets.generation.schedule import round_size
 from s3_assets.prompting.contract import EXAMPLES, examples_schema, label_facts, messages, written_fields
 from s3_assets.quality.gates import Gates
 from s3_assets.tasks.load import Task
@@ -52,7 +53,7 @@ def write_extrapolated_set(
 
 
 def source_wanted(task: Task, sources: pl.DataFrame, round_: int) -> dict[str, int]:
-    """Rows asked for by gold id: ``rows.per_round`` of them, the sources taken in turn, in random order.
+    """Rows asked for by gold id: as many as the round has, the sources taken in turn, in random order.
 
     ``rows.per_error`` caps what one of them gets; the paper's rule to the letter gives each exactly one.
     """
@@ -60,7 +61,7 @@ def source_wanted(task: Task, sources: pl.DataFrame, round_: int) -> dict[str, i
     if task.spec.how.one_each or not ids:
         return dict.fromkeys(ids, 1)
     drawn = random.Random(f"{task.spec.seed} errors {round_}").sample(ids, len(ids))
-    whole, rest = divmod(rows.per_round, len(drawn))
+    whole, rest = divmod(round_size(task, round_), len(drawn))
     turns = {gold_id: whole + (place < rest) for place, gold_id in enumerate(drawn)}
     return {
         gold_id: count if rows.per_error is None else min(count, rows.per_error) for gold_id, count in turns.items()

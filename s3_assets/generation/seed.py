@@ -20,6 +20,7 @@ from s3_assets.generation.filling import (
     portions,
     rejected_answer,
 )
+from s3_assets.generation.schedule import seed_size
 from s3_assets.generation.sublabels import Shares, divide
 from s3_assets.prompting.contract import (
     EXAMPLES,
@@ -66,12 +67,6 @@ def write_seed_set(
         verify,
         refill=task.spec.rows.refill,
     )
-
-
-def seed_size(task: Task) -> int:
-    """Rows of the seed set; strategies that grow it ask for those of all their rounds at once."""
-    rows = task.spec.rows
-    return rows.seed + (task.spec.experiment.rounds * rows.per_round if task.spec.how.grown else 0)
 
 
 def seed_wanted(task: Task) -> dict[str, int]:

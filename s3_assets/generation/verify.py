@@ -63,7 +63,7 @@ def verifier(
     ``gold_verdicts`` are verdicts of an earlier step whose votes on selecting gold are taken over if they are about the
     same rows. ``students`` replaces the ensemble. Raises what ``judge`` raises, and ``WeightsError``.
     """
-    by = task.spec.verify.by
+    by = task.spec.verifying.by
     if by == "nobody":
         return None
     if judge is None and by != "students":
@@ -79,7 +79,7 @@ def verifier(
         judge,
         selecting_gold(of_gold),
         written,
-        votes_known(gold_verdicts, selecting_gold(of_gold), task.spec.verify.questions),
+        votes_known(gold_verdicts, selecting_gold(of_gold), task.spec.verifying.questions),
         students,
     )
 
@@ -89,7 +89,7 @@ def judging(
     task: Task, warehouse: Warehouse, key: RoundKey, asset: str, run_id: str | None, session: TeacherSession
 ) -> Iterator[TeacherSession | None]:
     """Who is asked for labels in a step: its own ``session``, one with ``verify.teacher``, or nobody (None)."""
-    spec = task.spec.verify
+    spec = task.spec.verifying
     if spec.by not in {"teacher", "both"}:
         yield None
     elif spec.teacher is None:
@@ -113,7 +113,7 @@ class _Verifier:
         students: "Students | None",
     ) -> None:
         self._task, self._judge, self._written, self._students = task, judge, written, students
-        self._spec, self._labels = task.spec.verify, list(task.spec.labels)
+        self._spec, self._labels = task.spec.verifying, list(task.spec.labels)
         self._selecting, self._known = selecting, known
         self._earlier: list[Mapping[str, Any]] = []
         self._settled = False

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from s3_assets.generation.contexts import contexts_digest
-from s3_assets.generation.seed import seed_size
+from s3_assets.generation.schedule import round_size, rounds_of, seed_size
 from s3_assets.prompting.templates import wording
 from s3_assets.store.identity import digest
 from s3_assets.store.parts import Part, RoundKey
@@ -37,7 +37,7 @@ def loop_key(task: Task, round_: int) -> RoundKey:
 
 def last_round(task: Task) -> int:
     """Round of an arm's last student when its strategy is compared with others; 0 for strategies without rounds."""
-    return task.spec.experiment.rounds if task.spec.how.extrapolates is not None else 0
+    return rounds_of(task)
 
 
 def trains_on_gold(task: Task, round_: int) -> bool:
@@ -89,7 +89,7 @@ def _declared(task: Task, asset: str, round_: int) -> Any:
         return [spec.drift.model_dump(), list(spec.fields_written), spec.seed]
     if asset == EXTRAPOLATED_SET:
         how = [spec.how.extrapolates, spec.how.one_each, spec.how.shows_prediction]
-        rows: list[Any] = [spec.rows.per_error, spec.rows.per_round, spec.rows.per_call, spec.rows.refill]
+        rows: list[Any] = [spec.rows.per_error, round_size(task, round_), spec.rows.per_call, spec.rows.refill]
         return [*_asked(task), *rows, how, *_judged(task)]
     return None
 
@@ -116,10 +116,10 @@ def _asked(task: Task) -> list[Any]:
 def _judged(task: Task) -> list[Any]:
     """What decides which rows of an answer are kept."""
     spec = task.spec
-    by = spec.verify.model_dump(exclude={"teacher"})
+    by = spec.verifying.model_dump(exclude={"teacher"})
     judge = None
-    if spec.verify.teacher is not None:
-        asked = replace(task, spec=spec.model_copy(update={"teacher": spec.verify.teacher}))
-        judge = [teacher_id(asked, base_url(asked)), spec.verify.teacher.model, sampling(spec.verify.teacher)]
-    students = [spec.student.weights, spec.student.max_length] if spec.verify.by in {"students", "both"} else None
+    if spec.verifying.teacher is not None:
+        asked = replace(task, spec=spec.model_copy(update={"teacher": spec.verifying.teacher}))
+        judge = [teacher_id(asked, base_url(asked)), spec.verifying.teacher.model, sampling(spec.verifying.teacher)]
+    students = [spec.student.weights, spec.student.max_length] if spec.verifying.by in {"students", "both"} else None
     return [spec.gates.model_dump(), by, judge, students, spec.shortcuts.model_dump(), spec.fields.model_dump()]

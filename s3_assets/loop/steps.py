@@ -37,6 +37,7 @@ from s3_assets.loop.quality_checks import (
 )
 from s3_assets.loop.reviews import read_reviewed_gold, read_reviews
 from s3_assets.loop.training import train_round
+from s3_assets.loop.uses import gold_in_use
 from s3_assets.loop.writing import (
     against_shortcuts,
     counts,
@@ -79,7 +80,7 @@ def make_seed_set(
     key = loop_key(task, round_)
 
     def write(inputs: Inputs) -> Made:
-        gold = inputs[GOLD].read()
+        gold = gold_in_use(task, inputs[GOLD].read())
         gates = open_gates(task, gold)
         numbers: Numbers = {}
         with writing(warehouse, SEED_SET, key) as written:
@@ -114,16 +115,23 @@ def make_seed_set(
     def make(inputs: Inputs) -> Made:
         rows, numbers = write(inputs) if round_ == 0 else extend(inputs)
         rows, reviewed = read_reviews(task, warehouse).apply_to_seed_set(rows, round_)
-        shortcuts = note_shortcuts(task, warehouse, key, rows, inputs[GOLD].read())
+        shortcuts = note_shortcuts(task, warehouse, key, rows, gold_in_use(task, inputs[GOLD].read()))
         return rows, {**numbers, **reviewed, "rows": rows.height, "shortcuts": shortcuts.height}
 
     def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
         return check_training_set(
-            rows, inputs[GOLD].read(), list(task.spec.labels), task.spec.text_fields, task.spec.fields_written
+            rows,
+            gold_in_use(task, inputs[GOLD].read()),
+            list(task.spec.labels),
+            task.spec.text_fields,
+            task.spec.fields_written,
         )
 
     def warn(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
-        labels, steer = list(task.spec.labels), inputs[GOLD].read().filter(pl.col("split") == "steer")
+        labels, steer = (
+            list(task.spec.labels),
+            gold_in_use(task, inputs[GOLD].read()).filter(pl.col("split") == "steer"),
+        )
         shortcuts = _live(warehouse, "shortcuts", key.columns())
         # Later rounds put together rows that were judged before.
         judged = rows.height if round_ == 0 else 0
@@ -141,7 +149,7 @@ def make_trained_model(task: Task, warehouse: Warehouse, round_: int, force: boo
     key = loop_key(task, round_)
 
     def make(inputs: Inputs) -> Made:
-        gold = inputs[GOLD].read()
+        gold = gold_in_use(task, inputs[GOLD].read())
         seed_set = inputs[SEED_SET].read() if SEED_SET in inputs else None
         trained = train_round(
             task, warehouse, key, seed_set, gold, with_gold=trains_on_gold(task, round_), shared=not force
@@ -175,7 +183,9 @@ def make_error_set(task: Task, warehouse: Warehouse, round_: int, force: bool = 
                 f"predictions of round {round_} of task {task.name} are not those of its model {model_id}; "
                 "materialize trained_model of the round again with force: true"
             )
-        texts = inputs[GOLD].read().select("gold_id", "text", "text2", "label", "sublabel", "answer", "answer_start")
+        texts = gold_in_use(task, inputs[GOLD].read()).select(
+            "gold_id", "text", "text2", "label", "sublabel", "answer", "answer_start"
+        )
         wrong = predictions.drop("label").filter(~pl.col("correct")).join(texts, on="gold_id")
         rows = wrong.select(list(table(ERROR_SET).schema)).sort("gold_id")
         share = rows.height / predictions.height
@@ -194,7 +204,7 @@ def make_extrapolated_set(
     key = loop_key(task, round_)
 
     def make(inputs: Inputs) -> Made:
-        gold = inputs[GOLD].read()
+        gold = gold_in_use(task, inputs[GOLD].read())
         by_errors = ERROR_SET in inputs
         sources = inputs[ERROR_SET].read() if by_errors else gold.filter(pl.col("split") == "steer")
         sources = writable(task, sources, gold)
@@ -213,11 +223,15 @@ def make_extrapolated_set(
 
     def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
         return check_rows(
-            rows, inputs[GOLD].read(), list(task.spec.labels), task.spec.text_fields, task.spec.fields_written
+            rows,
+            gold_in_use(task, inputs[GOLD].read()),
+            list(task.spec.labels),
+            task.spec.text_fields,
+            task.spec.fields_written,
         )
 
     def warn(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
-        steer = inputs[GOLD].read().filter(pl.col("split") == "steer")
+        steer = gold_in_use(task, inputs[GOLD].read()).filter(pl.col("split") == "steer")
         return _row_warnings(task, warehouse, EXTRAPOLATED_SET, key, rows, steer, rows.height)
 
     return publish(task, warehouse, EXTRAPOLATED_SET, round_, make, check, warn=warn, force=force)
@@ -232,7 +246,7 @@ def make_drift(task: Task, warehouse: Warehouse, round_: int, force: bool = Fals
         from s3_assets.drift.vectors import row_vectors
 
         spec = task.spec
-        steer = inputs[GOLD].read().filter(pl.col("split") == "steer")
+        steer = gold_in_use(task, inputs[GOLD].read()).filter(pl.col("split") == "steer")
         # A context that rows take from gold as it stands is no distance from gold.
         fields = spec.fields_written
         embedded = (lambda rows: row_vectors(warehouse, task.name, rows, fields)) if spec.drift.embeddings else None

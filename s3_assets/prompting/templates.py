@@ -63,7 +63,7 @@ def render(task: Task, role: str, **facts: Any) -> str:
 def wording(task: Task) -> dict[str, str]:
     """The text of every template the task uses, by role: what a prompt's wording depends on."""
     unused = set() if task.spec.kind == "single" else {"rationales"}
-    asked = task.spec.verify.by in {"teacher", "both"}
+    asked = task.spec.verifying.by in {"teacher", "both"}
     if not asked and not any(declared.sublabels for declared in task.spec.labels.values()):
         unused.add("label")
     return {role: template_file(task, role).read_text(encoding="utf-8") for role in ROLES if role not in unused}

@@ -5,14 +5,18 @@ their own (``gold_spec.py``, ``teacher_spec.py``, ``quality_spec.py``). Does not
 files (``load.py``), reading gold (``gold.py``).
 """
 
+import functools
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from s3_assets.tasks.gold_spec import FieldsSpec, GoldSpec
-from s3_assets.tasks.quality_spec import QualitySections
+from s3_assets.tasks.presets import WITHOUT, ablations, presets
+from s3_assets.tasks.quality_spec import QualitySections, VerifySpec
 from s3_assets.tasks.section import Section
-from s3_assets.tasks.strategy import Strategy, loop_strategies, strategies
+from s3_assets.tasks.strategy import Strategy
 from s3_assets.tasks.teacher_spec import BudgetSpec, TeacherSpec
 
 TASK_NAME = r"^[a-z][a-z0-9_]*$"
@@ -144,6 +148,9 @@ class TaskSpec(QualitySections):
     pair: PairSpec = PairSpec()
     qa: QaSpec = QaSpec()
     prompts: Annotated[PromptsSpec, _shorthand("variant")] = PromptsSpec()
+    strategies: dict[str, Strategy] = Field(
+        {}, description="Strategies of the task's own: {name: {base: a shipped one, and what is different}}."
+    )
     strategy: str = Field("default", description="Strategy of the task's own loop.")
     seed: int = Field(0, ge=0)
     drift: DriftSpec = DriftSpec()
@@ -171,12 +178,33 @@ class TaskSpec(QualitySections):
                 raise ValueError(f"label {name!r} needs a description of what it means")
         return {str(name): description for name, description in value.items()}
 
-    @field_validator("strategy")
+    @field_validator("strategies", mode="before")
     @classmethod
-    def _known_strategy(cls, value: str) -> str:
-        if value not in loop_strategies():
-            raise ValueError(f"no strategy of a loop; allowed: {', '.join(loop_strategies())}")
-        return value
+    def _based_on_shipped_ones(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        found = {}
+        for name, declared in value.items():
+            if not isinstance(name, str) or not re.match(TASK_NAME, name) or name in presets():
+                raise ValueError(
+                    f"{name!r} cannot name a strategy: lower case letters, digits and _, and not a shipped one"
+                )
+            if not isinstance(declared, dict):
+                raise ValueError(f"{name}: must hold keys such as base and explore; it holds {declared!r}")
+            base = declared.get("base", "default")
+            if base not in presets():
+                raise ValueError(f"{name}: no strategy {base!r} to start from; shipped are {', '.join(presets())}")
+            own = {key: given for key, given in declared.items() if key != "base"}
+            found[name] = {**presets()[base].model_dump(), "summary": f"{base}, changed by the task", **own}
+        return found
+
+    @model_validator(mode="after")
+    def _strategy_fits(self) -> Self:
+        of_loops = [name for name, one in self.arms.items() if one.extrapolates is not None and one.gold == "none"]
+        if self.strategy not in of_loops:
+            shipped = ", ".join(name for name in of_loops if WITHOUT not in name)
+            raise ValueError(f"strategy: no strategy of a loop; allowed: {shipped}")
+        return self
 
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> Self:
@@ -214,7 +242,19 @@ class TaskSpec(QualitySections):
         """Text fields whose text is the teacher's own."""
         return ("text2",) if self.keeps_context else self.text_fields
 
+    @functools.cached_property
+    def arms(self) -> Mapping[str, Strategy]:
+        """Strategies by name: those that ship, the task's own, and ``default`` and those without each option."""
+        tried = {"default": presets()["default"], **self.strategies}
+        without = {name: one for of, strategy in tried.items() for name, one in ablations(of, strategy).items()}
+        return {**presets(), **self.strategies, **without}
+
     @property
     def how(self) -> Strategy:
-        """The strategy by its name."""
-        return strategies()[self.strategy]
+        """The strategy of the loop."""
+        return self.arms[self.strategy]
+
+    @property
+    def verifying(self) -> VerifySpec:
+        """``verify``, as the strategy of the loop has it."""
+        return self.verify if self.how.verify is None else self.verify.model_copy(update={"by": self.how.verify})

@@ -1,73 +1,134 @@
-"""Strategies: the ways of making a training set that can be run and compared.
+"""What a strategy may say: how a training set is made from a task's budget, as data.
 
-Belongs here: what each strategy asks for and trains on, as data. Does not belong here: doing it (``generation/``,
-``loop/``), which sizes it is done at (``spec.py``), comparing (``experiment/``).
+Belongs here: every option of a strategy with its meaning, and the rules that hold within one. Does not belong here: the
+strategies that ship (``presets.py``), carrying options out (``generation/``, ``selection/``, ``student/``, ``loop/``).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from s3_assets.tasks.section import Section
+
+Shown = Literal["prediction", "contrast", "diagnosis"]
+Skipped = Literal["never_learned", "mislabelled"]
 
 
-@dataclass(frozen=True)
-class Strategy:
-    """How one arm makes its training set.
+class Strategy(Section):
+    """How one arm makes its training set. Without any key it is the paper's loop, its rounds filled to a size."""
 
-    ``rationales``: seed requests for single texts are given rationales. ``grown``: the rows of all rounds are asked for
-    at once, in the seed set. ``extrapolates``: gold rows that new rows are written from, None for no rounds.
-    ``one_each``: one row from each, else ``rows.per_round`` rows from all of them in turn. ``shows_prediction``: the
-    teacher is told the student's wrong answer. ``gold``: whether the last student is trained on steering and selecting
-    gold too, or on those alone.
-    """
+    summary: str = Field("", description="One line for lists and the UI.")
 
-    summary: str
-    rationales: bool = True
-    grown: bool = False
-    extrapolates: Literal["errors", "gold"] | None = "errors"
-    one_each: bool = False
-    shows_prediction: bool = False
-    gold: Literal["none", "added", "alone"] = "none"
+    # How the budget is spent.
+    budget: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of the task's budget (rows.seed + experiment.rounds * rows.per_round) that is spent.",
+    )
+    seed_share: float | None = Field(
+        None, gt=0, lt=1, description="Share of the budget that the seed set takes; null: rows.seed of the task."
+    )
+    steps: int | None = Field(
+        None, gt=0, le=20, description="Rounds the rest is spread over; null: experiment.rounds of the task."
+    )
+    growth: float = Field(1.0, gt=0, le=4, description="Rows of each round over those of the round before.")
+
+    # The seed set.
+    rationales: bool = Field(True, description="Whether seed requests for single texts are given rationales.")
+    grown: bool = Field(False, description="Whether the rows of all rounds are asked for at once, in the seed set.")
+    prior: Literal["uniform", "gold"] = Field(
+        "uniform",
+        description="gold: the seed set and each round keep the shares that labels have in steering gold; uniform: the "
+        "seed set has labels alike, rounds those of their sources.",
+    )
+
+    # Which gold rows new rows are written from.
+    extrapolates: Literal["errors", "gold"] | None = Field(
+        "errors", description="gold: random steering gold (GoldGen); null: nothing, no rounds."
+    )
+    by: Literal["all", "loss", "margin", "cluster", "doubt"] = Field(
+        "all",
+        description="all: every error in turn. loss: those of the highest loss. margin: those nearest to being right. "
+        "cluster: errors are grouped by their vectors, groups get rows alike. doubt: every steering row, in proportion "
+        "to the probability that the student does not give its label.",
+    )
+    keep: float = Field(1.0, gt=0, le=1, description="Share of the errors that loss or margin keeps.")
+    skips: tuple[Skipped, ...] = Field(
+        (),
+        description="never_learned: errors that two rounds of rows written from them did not help. mislabelled: errors "
+        "whose label students on other rows doubt.",
+    )
+    explore: float = Field(
+        0.0, ge=0, le=1, description="Share of a round's rows that is written from random steering gold instead."
+    )
+    one_each: bool = Field(False, description="Exactly one row from each error, whatever the round's size.")
+
+    # What the teacher is shown beside the example and its label.
+    shows: tuple[Shown, ...] = Field(
+        (),
+        description="prediction: the student's wrong answer and its probability. contrast: the nearest steering row of "
+        "another label that the student gets right. diagnosis: one line of the teacher on what the errors of a group "
+        "have in common (one question a group).",
+    )
+
+    # Gold.
+    steers: Literal["steer", "dev"] = Field(
+        "steer", description="dev: selecting gold steers too; then nothing is left to select epochs on."
+    )
+    cross_fit: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Folds of steering gold, 0 for none: its rows are judged by students trained without the rows "
+        "written from them.",
+    )
+    gold: Literal["none", "added", "alone"] = Field(
+        "none", description="Whether the last student is trained on steering and selecting gold too, or on those alone."
+    )
+
+    # Labels and training.
+    verify: Literal["nobody", "teacher", "students", "both"] | None = Field(
+        None,
+        description="Second opinion on labels (verify.by) in place of the task's; its questions come off the rows.",
+    )
+    weights: Literal["none", "quality", "usefulness", "both"] = Field(
+        "none",
+        description="Weight of a row in training. quality: probability of its label by students that were not trained "
+        "on it. usefulness: whether a step on it lowers the loss of steering gold it was not written from.",
+    )
+    ensemble: bool = Field(False, description="Whether the students of the folds answer together with the round's own.")
+    distil: bool = Field(False, description="Whether the student learns the mean answer of the folds' students too.")
+
+    # When the loop stops.
+    stop: Literal["no_gain", "within_error"] = Field(
+        "no_gain",
+        description="no_gain: two rounds in a row without a gain on held-out gold. within_error: two rounds whose gain "
+        "is below its standard error.",
+    )
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        if (self.ensemble or self.distil) and self.cross_fit < 2:
+            raise ValueError("ensemble and distil use the students of the folds; set cross_fit to 2 or more")
+        if self.cross_fit == 1:
+            raise ValueError("cross_fit needs 2 folds or more, or 0 for none")
+        if self.extrapolates != "errors" and (self.by != "all" or self.skips or self.one_each):
+            raise ValueError("by, skips and one_each choose among errors; set extrapolates: errors")
+        if self.extrapolates is None and (self.steps is not None or self.seed_share is not None):
+            raise ValueError("steps and seed_share divide the budget between seed set and rounds; there are no rounds")
+        if self.grown and self.extrapolates is not None:
+            raise ValueError("grown asks for all rows in the seed set; set extrapolates: null")
+        if self.extrapolates != "errors" and set(self.shows) - {"contrast"}:
+            raise ValueError("shows: prediction and diagnosis are about errors; set extrapolates: errors")
+        return self
 
     @property
     def synthetic(self) -> bool:
         """Whether a teacher is asked at all."""
         return self.gold != "alone"
 
-
-_SYNTHETIC = {
-    "seed_only": Strategy("the seed set of round 0, no rounds", extrapolates=None),
-    "more_seed": Strategy("a seed set grown by the rows of s3's rounds, no rounds", extrapolates=None, grown=True),
-    "goldgen": Strategy("GoldGen: rounds that extrapolate random steering gold instead of errors", extrapolates="gold"),
-    "s3": Strategy("the paper's rule: errors in turn until the round has its rows, prediction not shown"),
-    "default": Strategy(
-        "the project's strategy: errors in turn, the teacher is shown the wrong prediction", shows_prediction=True
-    ),
-}
-
-GOLD_ADDED = "+gold"
-
-
-def strategies() -> Mapping[str, Strategy]:
-    """All strategies by name, controls first."""
-    return {
-        "gold_only": Strategy("steering and selecting gold alone, no teacher", extrapolates=None, gold="alone"),
-        "zerogen": Strategy(
-            "ZeroGen: more_seed without rationales; the same as more_seed for pairs and questions",
-            rationales=False,
-            grown=True,
-            extrapolates=None,
-        ),
-        **_SYNTHETIC,
-        "s3_literal": Strategy("the paper to the letter: exactly one row from each error", one_each=True),
-        **{
-            f"{name}{GOLD_ADDED}": replace(
-                strategy, gold="added", summary=f"{name}, gold added to the last student's training"
-            )
-            for name, strategy in _SYNTHETIC.items()
-        },
-    }
-
-
-def loop_strategies() -> list[str]:
-    """Strategies that a task's own loop may follow: those with rounds, and no gold in training."""
-    return [name for name, one in strategies().items() if one.extrapolates is not None and one.gold == "none"]
+    @property
+    def shows_prediction(self) -> bool:
+        """Whether the teacher is told the student's wrong answer."""
+        return "prediction" in self.shows
