@@ -12,21 +12,12 @@ Belongs here: declaring and running the comparisons, the GPT-3.5 table. Does not
 """
 
 import argparse
-import logging
-import os
-import platform
-import shutil
-import sys
-import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
+from packs import folder_of_packs, pack_task, place_of_data, versions
 from rich.console import Console
-
-# The tests' helper for the simulated teacher is not installed with the package.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from s3_assets import settings
 from s3_assets.cli.compare import compare_arms, parse_arms
@@ -37,38 +28,20 @@ from s3_assets.loop.fingerprints import SEED_SET, loop_key
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import Task
 from s3_assets.tasks.split import normalise
-from s3_assets_tests.simulated_teacher import PACKS_VARIABLE, packs_folder, simulated_teacher, write_pack_task
+from s3_assets_tests.simulated_teacher import PACKS_VARIABLE, simulated_teacher
 
-PACKAGES = ("s3-assets", "torch", "transformers", "polars")
 GPT35_PACK = "nli_rte"
-MEANINGS = {
-    "positive": "The writer thinks well of it.",
-    "negative": "The writer thinks badly of it.",
-    "entailment": "The second text follows from the first.",
-    "not_entailment": "The second text does not follow from the first: it may be false, or nothing is said of it.",
-}
 
 
 def main() -> None:
     options = _options()
-    if options.packs:
-        os.environ[PACKS_VARIABLE] = options.packs
-    packs = packs_folder()
-    with tempfile.TemporaryDirectory(prefix="paper-parity-") as scratch:
-        place = Path(options.keep).resolve() if options.keep else Path(scratch)
-        os.environ["S3_ASSETS_WAREHOUSE"] = str(place / "warehouse")
-        # A home of its own: these runs are no part of what the project's UI shows.
-        os.environ["DAGSTER_HOME"] = str(place / "home")
-        (place / "home").mkdir(parents=True, exist_ok=True)
-        shutil.copy(settings.project_root() / "dagster_home" / "dagster.yaml", place / "home")
-        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
-        logging.getLogger("s3_assets").setLevel(logging.INFO)
+    packs = folder_of_packs(options.packs)
+    with place_of_data(options.keep, "paper-parity") as place:
         console = Console(width=110)
         for pack in options.pack:
             began = time.monotonic()
-            shutil.rmtree(place / "tasks" / pack, ignore_errors=True)
             with simulated_teacher(packs, pack) as teacher:
-                task = _task(place / "tasks", packs / pack, teacher.url, options)
+                task = _task(place, packs / pack, teacher.url, options)
                 compare_arms(console, task, parse_arms(options.arms, task), options.seeds)
             board = settings.warehouse().live("leaderboard", {"task": pack})
             if board is not None:
@@ -94,20 +67,14 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _task(folder: Path, pack: Path, url: str, options: argparse.Namespace) -> Task:
-    labels = pl.read_parquet(pack / "gold_val.parquet")["label"].unique().sort()
-    return write_pack_task(
-        folder,
+def _task(place: Path, pack: Path, url: str, options: argparse.Namespace) -> Task:
+    return pack_task(
+        place,
         pack,
-        pack.name,
         url,
-        # A name of its own, so that no pack is served another's answers.
-        teacher={"name": f"simulated-{pack.name}"},
-        labels={label: MEANINGS.get(label, f"What people label {label}.") for label in labels},
         rows={"seed": options.seed_rows, "per_round": options.per_round, "refill": options.refill},
         student={"max_length": options.max_length, "epochs": options.epochs, "min_steps": options.min_steps},
         experiment={"rounds": 2, "seeds": options.seeds},
-        budget={"calls": 100_000},
     )
 
 
@@ -168,12 +135,11 @@ def _score(task: Task, training: pl.DataFrame, gold: pl.DataFrame, seed: int) ->
 
 
 def _setting(options: argparse.Namespace) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
         f"Teacher: simulated, no LLM. {options.seed_rows} seed rows, {options.per_round} a round, 2 rounds, "
         f"{'refused rows asked for again' if options.refill else 'each row asked for once'}, MiniLM, "
         f"{options.epochs} epochs or {options.min_steps} steps, {options.max_length} tokens, "
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
+        f"{versions()}."
     )
 
 

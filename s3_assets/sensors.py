@@ -48,7 +48,7 @@ def next_run(task: Task, warehouse: Warehouse) -> NextRun | str:
     for round_ in range(task.spec.rounds):
         if not board.is_live(ERROR_SET, round_) or not board.is_live(DRIFT, round_):
             return NextRun((SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT), round_)
-        reason = should_stop(selecting_gains(task, warehouse, round_), round_ + 1, task.spec.rounds)
+        reason = should_stop(selecting_gains(task, warehouse, round_), round_ + 1, task.spec.rounds, task.spec.how.stop)
         if reason is not None:
             return reason
         if not board.is_live(EXTRAPOLATED_SET, round_):
@@ -64,7 +64,7 @@ def advance_sensor(task: Task, warehouse: WarehouseResource) -> dg.SensorDefinit
         target=dg.AssetSelection.assets(*(dg.AssetKey([task.name, name]) for name in (GOLD, *ROUND_ASSETS))),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=f"Runs the rounds of {task.name} in order until they stop paying on selecting gold.",
+        description=f"Runs the rounds of {task.name} in order until they stop paying on held-out gold.",
     )
     def advance(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         running = context.instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS, tags={"s3/task": task.name}), limit=1)

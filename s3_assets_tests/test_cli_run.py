@@ -110,7 +110,7 @@ def test_an_interrupted_run_says_that_it_can_go_on(command, small_task, monkeypa
 
 
 def test_run_stops_when_rounds_stopped_paying(command, small_task, monkeypatch):
-    monkeypatch.setattr("s3_assets.cli.run.should_stop", lambda gains, done, most: "no gain" if done == 1 else None)
+    monkeypatch.setattr("s3_assets.cli.run.should_stop", lambda _, done, *__: "no gain" if done == 1 else None)
     code, out, _ = command("run", "small", "--rounds", "0-2", "--until-stop")
     assert code == 0
     assert "stopped after round 0: no gain" in out
@@ -118,7 +118,10 @@ def test_run_stops_when_rounds_stopped_paying(command, small_task, monkeypatch):
 
 
 def test_demo_shows_what_was_achieved_and_says_when_it_is_there_already(command, small_task, monkeypatch):
-    renamed = {title: query.replace("film_reviews", "small") for title, query in demo_module.QUERIES.items()}
+    renamed = {
+        title: query.replace("film_reviews", "small").replace("'default'", "'s3_shown'")
+        for title, query in demo_module.QUERIES.items()
+    }
     monkeypatch.setattr(demo_module, "QUERIES", renamed)
     monkeypatch.setattr(demo_module, "DEMO_TASK", "small")
     code, out, _ = command("demo")

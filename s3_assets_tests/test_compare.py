@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from s3_assets.cli.compare import parse_arms
 from s3_assets.definitions import task_definitions
 from s3_assets.loop.fingerprints import ROUND_ASSETS
 from s3_assets.partitions import arm_and_seed, experiment_key, partitions_of
@@ -21,6 +22,7 @@ def compared(tmp_path, tiny_student, home):
         student={"weights": str(tiny_student), "epochs": 1, "min_steps": 0},
         rows={"seed": 24, "per_round": 12, "per_call": 4},
         experiment={"rounds": 1, "seeds": 2},
+        strategies={"mine": {"base": "s3", "explore": 0.5, "summary": "rows from random gold too"}},
     )
 
 
@@ -64,21 +66,71 @@ def test_two_arms_and_two_seeds_by_the_command(compared, command, tmp_path):
 
 
 def test_arms_seeds_and_tasks_that_are_not_there(compared, command):
-    assert command("compare", "small", "--arms", "s4")[::2] == (
-        2,
-        f"--arms 's4': no arm s4; arms are {', '.join(presets())}\n",
-    )
+    code, _, said = command("compare", "small", "--arms", "s3,defualt")
+    assert code == 2
+    assert said.startswith("--arms 's3,defualt': no arm defualt. Did you mean default")
+    assert f"Arms are {', '.join(presets())}, mine; and default, mine without an option, as default~" in said
+    assert command("compare", "small", "--arms", ",")[0] == 2
     code, _, said = command("compare", "small", "--seeds", "3")
     assert (code, "raise experiment.seeds" in said) == (2, True)
-    code, said, _ = command("compare", "small", "--arms", "list")
-    assert code == 0
-    assert said.count("\n") == len(presets())
     code, said, _ = command("compare", "small", "--arms", "gold_only,s3,paper", "--dry-run")
     assert code == 0
     assert "seed 1, gold_only: asks for nothing" in said
-    assert "seed 0, s3: asks for 24 rows in the seed set and at most 12 in each of 1 rounds" in said
+    assert "seed 0, s3: asks for 24 rows in the seed set and at most 12 in each of 1 rounds, budget 36" in said
     # One row from each error, and there are not more errors than steering rows.
     assert "seed 0, paper: asks for 24 rows in the seed set and at most 137 in each of 1 rounds" in said
+
+
+def test_arms_are_listed_with_ablations_apart(compared, command):
+    code, said, _ = command("compare", "small", "--arms", "list")
+    assert code == 0
+    whole, left_out = said.split("ablations: one option left out:\n")
+    names = [line.split()[0] for line in whole.splitlines()[1:]]
+    assert names == [*presets(), "mine"]
+    assert whole.splitlines()[-1].split(maxsplit=1)[1] == "rows from random gold too"
+    assert [line.split()[0] for line in left_out.splitlines()] == [
+        *(name for name in compared.spec.arms if name.startswith("default~")),
+        "mine~explore",
+    ]
+
+
+def test_words_stand_for_several_arms(compared):
+    assert parse_arms(None, compared) == parse_arms("all", compared) == [*presets(), "mine"]
+    ablations = parse_arms("ablations", compared)
+    assert ablations[0] == "default"
+    assert "default~by" in ablations
+    assert all(name.startswith("default~") for name in ablations[1:])
+    # In the order of the strategies, each once.
+    assert parse_arms("ablations, s3,default,mine~explore", compared) == ["s3", *ablations, "mine~explore"]
+
+
+def test_an_arm_beyond_its_budget_is_refused_before_anything_runs(compared, command, tmp_path):
+    write_task(
+        tmp_path / "tasks",
+        rows={"seed": 24, "per_round": 12, "per_call": 4},
+        experiment={"rounds": 1, "seeds": 1},
+        strategies={"half": {"base": "s3", "budget": 0.5}},
+    )
+    for words in (("--dry-run",), ()):
+        code, _, said = command("compare", "small", "--arms", "gold_only,half", *words)
+        assert code == 2
+        assert "arm half of task small would ask for 36 rows" in said
+    assert not (tmp_path / "warehouse" / "experiment").exists()
+
+
+def test_an_ablation_is_a_partition_and_a_name_in_sql(compared, instance, tmp_path):
+    """``~`` is allowed in partition keys, and stands unescaped in paths that DuckDB reads arms from."""
+    job = task_definitions(compared, WarehouseResource()).resolve_implicit_global_asset_job_def()
+    for name, key in (("gold", None), ("experiment", experiment_key("mine~explore", 0)), ("leaderboard", None)):
+        done = job.execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey(["small", name])], partition_key=key
+        )
+        assert done.success
+    with connect(Warehouse(tmp_path / "warehouse")) as sql:
+        sql.execute("set variable as_of = now()::timestamptz + interval 1 hour")
+        for table in ("experiment", "leaderboard", "extrapolated_set", "predictions", "teacher_uses"):
+            assert sql.execute(f"select distinct arm from {table}").fetchall() == [("mine~explore",)]
+        assert sql.execute("select teacher_budget, over_budget from experiment").fetchone() == (36, False)
 
 
 def test_what_the_ui_shows_of_an_arm_and_of_the_board(compared, instance):
@@ -112,8 +164,10 @@ def test_a_board_without_experiments_says_what_to_run(compared, instance):
 
 
 def test_partitions_name_arms_and_seeds(compared):
+    arms = list(compared.spec.arms)
+    assert {*presets(), "mine", "mine~explore", "default~by"} <= set(arms)
     keys = partitions_of(compared, "experiment").get_partition_keys()
-    assert len(keys) == 2 * len(presets())
-    assert {arm_and_seed(key) for key in keys} == {(arm, seed) for arm in presets() for seed in (0, 1)}
+    assert len(keys) == 2 * len(arms)
+    assert {arm_and_seed(key) for key in keys} == {(arm, seed) for arm in arms for seed in (0, 1)}
     assert partitions_of(compared, "gold") is partitions_of(compared, "leaderboard") is None
     assert all(partitions_of(compared, name) is not None for name in ROUND_ASSETS)

@@ -17,7 +17,15 @@ import pytest
 from rich.console import Console
 
 from s3_assets.cli.leaderboard import EMBEDDED, markdown, print_leaderboard
-from s3_assets.experiment.leaderboard import equal_budget_arms, estimate, experiment_rows, leaderboard, matched
+from s3_assets.experiment.leaderboard import (
+    against,
+    equal_budget_arms,
+    estimate,
+    experiment_rows,
+    leaderboard,
+    matched,
+    unequal,
+)
 from s3_assets.experiment.plot import WIDTH, markdown_image, plot
 from s3_assets.store.parts import Warehouse
 from s3_assets.store.tables import table
@@ -42,6 +50,7 @@ def arm(name: str, scores: list[float | None], **columns: Any) -> list[dict[str,
         "rows_requested": 600,
         "label_questions": 0,
         "teacher_budget": 600,
+        "over_budget": False,
         "calls": 120,
         "prompt_tokens": 30_000,
         "completion_tokens": 20_000,
@@ -57,6 +66,8 @@ def arm(name: str, scores: list[float | None], **columns: Any) -> list[dict[str,
 GOLD_ONLY = arm("gold_only", [0.70, 0.72, 0.74], teacher_budget=0, synthetic_rows=0, gold_rows=150, calls=0, cost=0.0)
 GOLDGEN = arm("goldgen", [0.78, 0.83, 0.82], cost=0.4)
 S3 = arm("s3", [0.80, 0.82, 0.87])
+# 5% more than goldgen's 600 is compared, more is not; less is.
+BUDGETS = (("s3", 631), ("more_seed", 630), ("frugal", 300))
 
 
 def board_of(*arms: list[dict[str, Any]]) -> pl.DataFrame:
@@ -217,25 +228,69 @@ def test_no_rows_make_an_empty_board() -> None:
 def test_unequal_budgets_are_named() -> None:
     board = board_of(
         GOLDGEN,
-        arm("s3", [0.9], teacher_budget=640),
+        arm("s3", [0.9], teacher_budget=640, over_budget=True),
         arm("more_seed", [0.9], teacher_budget=570),
         arm("default+gold", [0.9], teacher_budget=500),
         arm("seed_only", [0.9], teacher_budget=200),
+        arm("frugal", [0.9], teacher_budget=300),
         arm("paper", [0.9], teacher_budget=1900),
     )
     said = "asked for {} rows and label questions, {} asked for {} rows and label questions: not at equal budget"
     unlike = "arms have 1 to 3 seeds: places are over different seeds, differences are not"
+    over = "asked for more than the budget of an arm: s3"
     assert matched(board) == [
+        over,
+        "no difference from goldgen is given for s3, paper: asked for over 5% more than it",
         f"s3 {said.format(640, 'goldgen', 600)}",
         f"default+gold {said.format(500, 'goldgen', 600)}",
         unlike,
     ]
     # Without goldgen the first of those meant to be equal stands in.
     assert matched(board.filter(pl.col("arm") != "goldgen")) == [
+        over,
         f"s3 {said.format(640, 'more_seed', 570)}",
         f"default+gold {said.format(500, 'more_seed', 570)}",
     ]
     assert matched(board_of(GOLD_ONLY)) == []
+    # A task's own strategies are meant to be equal too.
+    own = {**presets(), "mine": presets()["s3"]}
+    mine = board_of(GOLDGEN, arm("mine", [0.8, 0.9, 0.7], teacher_budget=500))
+    assert matched(mine) == []
+    assert matched(mine, own) == [f"mine {said.format(500, 'goldgen', 600)}"]
+
+
+def test_no_difference_is_given_at_a_larger_budget() -> None:
+    larger, as_large, smaller = (arm(name, [0.9, 0.9, 0.8], teacher_budget=budget) for name, budget in BUDGETS)
+    board = board_of(GOLDGEN, GOLD_ONLY, larger, as_large, smaller)
+    assert unequal(board, "goldgen") == ["s3"]
+    given = dict(board.select("arm", "vs_goldgen").iter_rows())
+    assert given["s3"] is None
+    assert given["more_seed"] == given["frugal"] == pytest.approx((0.12 + 0.07 - 0.02) / 3)
+    # gold_only has no teacher: that any arm asks for more is what the comparison is about.
+    assert line(board, "s3")["vs_gold_only"] == pytest.approx((0.20 + 0.18 + 0.06) / 3)
+    assert {row["arm"]: row["over_budget"] for row in board.to_dicts()} == dict.fromkeys(board["arm"], False)
+    shown = {cells[1]: cells[4] for cells in (text.split(" | ") for text in markdown(board).splitlines()[2:])}
+    assert shown["s3"] == "unequal"
+    assert shown["more_seed"].startswith("+5.7 [")
+
+
+def test_differences_from_any_arm_are_those_worked_by_hand() -> None:
+    rows = rows_of(
+        S3, GOLDGEN, arm("frugal", [0.82, 0.83, 0.88], teacher_budget=300), arm("paper", [0.9], teacher_budget=900)
+    )
+    board = against(leaderboard("small", rows), rows, "s3")
+    frugal = line(board, "frugal")
+    assert frugal["vs_s3"] == pytest.approx((0.02 + 0.01 + 0.01) / 3)
+    found = estimate([0.02, 0.01, 0.01])
+    assert (frugal["vs_s3_low"], frugal["vs_s3_high"], frugal["vs_s3_p"]) == pytest.approx(
+        (found.low, found.high, found.p)
+    )
+    assert line(board, "s3")["vs_s3"] is None
+    assert line(board, "paper")["vs_s3"] is None, "at a larger budget"
+    # The same arms the other way round.
+    back = line(against(board, rows, "frugal"), "frugal")
+    assert back["vs_frugal"] is None
+    assert line(against(board, rows, "frugal"), "s3")["vs_frugal"] is None, "s3 is the dearer one"
 
 
 def test_unequal_rows_are_named() -> None:
@@ -246,7 +301,7 @@ def test_unequal_rows_are_named() -> None:
 
 def test_arms_meant_to_have_equal_budget() -> None:
     named = {"more_seed", "goldgen", "s3", "default"}
-    assert set(equal_budget_arms()) == named | {f"{name}+gold" for name in named} | {"zerogen"}
+    assert set(equal_budget_arms()) == named | {f"{name}+gold" for name in named} | {"zerogen", "s3_shown"}
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -263,7 +318,7 @@ def test_picture_has_a_line_per_arm_and_shows_the_data() -> None:
     assert width == WIDTH == 900
     taller = size_of(plot(leaderboard("small", more), more))
     assert taller[0] == 900
-    assert taller[1] - height == 11 * 34
+    assert taller[1] - height == (len(presets()) - 2) * 34
     assert plot(board, rows) == png
     changed = [
         board.with_columns(pl.col("score_mean") + 0.01),
@@ -358,6 +413,34 @@ def test_command_writes_csv_json_and_markdown(compared: Warehouse, command: Comm
     text = command("leaderboard", "small", "--format", "markdown")[1]
     assert text.startswith("| # | arm |")
     assert EMBEDDED in text
+
+
+def test_command_shows_differences_from_an_arm(compared: Warehouse, command: Command) -> None:
+    code, out, _ = command("leaderboard", "small", "--against", "s3")
+    cells = " ".join(out.split())
+    assert code == 0
+    assert "vs s3" in cells
+    assert "vs goldgen" not in cells
+    assert "goldgen 3 81.0 ±2.6 [74, 88] -2.0 [-9.5, +5.5]" in cells
+    assert "4 default+gold 1 60.0 unequal" in cells
+    assert "no difference from s3 is given for default+gold: asked for over 5% more than it." in cells
+    objects = json.loads(command("leaderboard", "small", "--against", "s3", "--format", "json")[1])
+    assert objects[1]["vs_s3"] == pytest.approx(-0.02)
+    assert objects[1]["vs_gold_only"] is not None
+    assert "| vs s3 |" in command("leaderboard", "small", "--against", "s3", "--format", "markdown")[1]
+    # A control of every board needs nothing computed.
+    assert set(json.loads(command("leaderboard", "small", "--against", "goldgen", "--format", "json")[1])[0]) == set(
+        table("leaderboard").schema
+    )
+    code, _, error = command("leaderboard", "small", "--against", "goldgn")
+    assert (code, "Did you mean goldgen" in error, "--arms goldgn" in error) == (2, True, True)
+
+
+def test_rows_of_before_budgets_were_held_against_arms_are_read(compared: Warehouse, command: Command) -> None:
+    """Parts are immutable: those written when a column did not exist lack it."""
+    part = compared.live("experiment", {"task": "small", "arm": "s3", "seed": 0})
+    part.read().drop("over_budget").write_parquet(part.path)
+    assert experiment_rows(compared, "small").filter(pl.col("over_budget").is_null()).height == 1
 
 
 def test_command_draws(compared: Warehouse, command: Command, tmp_path: Path) -> None:

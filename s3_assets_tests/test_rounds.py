@@ -92,7 +92,7 @@ def test_two_rounds_through_dagster_and_their_rows_in_duckdb(small_task, instanc
         (event,) = [e for e in result.get_asset_materialization_events() if e.asset_key.path[-1] == "trained_model"]
         metadata = event.materialization.metadata
         assert metadata["select_accuracy"].value <= 1
-        assert "predicted" in metadata["confusion_on_selecting_gold"].value
+        assert "predicted" in metadata["confusion_on_held_out_gold"].value
         checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations() if check.blocking}
         assert checks == {"labels_known": True, "no_gold_text": True, "every_class_has_rows": True}
     version = instance.get_latest_data_version_record(dg.AssetKey(["small", "seed_set"]), partition_key="round_01")

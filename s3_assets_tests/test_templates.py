@@ -1,12 +1,14 @@
 """Templates: which file is used, what each says for which request, and what must not change of them."""
 
 import itertools
+import json
 import re
 
 import pytest
 import yaml
 
-from s3_assets.prompting.templates import ROLES, render, template_file, wording
+from s3_assets.prompting.contract import messages
+from s3_assets.prompting.templates import ROLES, SHARED, render, template_file, wording, wording_shown
 from s3_assets.tasks.load import TaskError, load_task
 from s3_assets_tests.fakes import REPOSITORY, write_task
 
@@ -198,7 +200,8 @@ def test_an_own_file_that_is_absent_is_named(tmp_path):
 def test_own_files_see_every_variable(tmp_path):
     task = write_task(tmp_path, prompts={"seed": "own.md"}, labels=FINER)
     names = (
-        "description labels label count rationales predicted keep_context writes sublabel sublabels answer keep_answer"
+        "description labels label count rationales predicted keep_context writes sublabel sublabels answer keep_answer "
+        "kind probability contrast diagnosis"
     )
     (tmp_path / "small" / "own.md").write_text(" ".join(f"{{{{ {name} }}}}" for name in names.split()))
     said = render(task, "seed", label="positive", count=2, sublabel="warm")
@@ -206,7 +209,7 @@ def test_own_files_see_every_variable(tmp_path):
     assert "{'warm': 'Without reserve.', 'cool': 'With reserve.'}" in said
     (tmp_path / "small" / "own.md").write_text("one\n{{ lable }}")
     with pytest.raises(
-        TaskError, match=r"own\.md.*'lable' is undefined; a template may use answer, count, description"
+        TaskError, match=r"own\.md.*'lable' is undefined; a template may use answer, contrast, count, description"
     ):
         render(task, "seed", label="positive", count=2)
 
@@ -222,6 +225,86 @@ def test_wording_is_that_of_the_roles_a_kind_uses(tmp_path):
 
 
 def test_every_shipped_template_is_one_that_a_task_can_use():
-    used = {f"{kind}_{role}.md" for kind in ("single", "pair", "qa") for role in roles_of(kind) if role != "system"}
-    assert {file.name for file in (SHIPPED / "default").iterdir()} == used | {"system.md"}
-    assert {file.name for file in (SHIPPED / "paper").iterdir()} == {name for name in used if "label" not in name}
+    own = {f"{kind}_{role}.md" for kind in ("single", "pair", "qa") for role in roles_of(kind) if role not in SHARED}
+    assert {file.name for file in (SHIPPED / "default").iterdir()} == own | {f"{role}.md" for role in SHARED}
+    assert {file.name for file in (SHIPPED / "paper").iterdir()} == {
+        *(name for name in own if "label" not in name),
+        "shown.md",
+    }
+
+
+# -- what is shown beside an example -----------------------------------------------------------------------------------
+
+SHOWN = {
+    "probability": ("83%", "The wrong answer had a probability of 83%."),
+    "contrast": ("negative", 'The row under "contrast" looks alike and has another label, "negative" (Blame.)'),
+    "diagnosis": ("Irony.", 'is said under "diagnosis"'),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_thing_shown_has_words_of_its_own(tmp_path, variant):
+    task = write_task(tmp_path, prompts=variant, labels={"positive": "Praise.", "negative": "Blame."})
+    # The paper shows no prediction, so it says nothing of its probability.
+    known = {name: one for name, one in SHOWN.items() if name != "probability" or variant == "default"}
+    for picked in itertools.chain.from_iterable(itertools.combinations(known, count) for count in range(4)):
+        said = render(task, "shown", **{name: known[name][0] for name in picked})
+        for name, (_, words) in known.items():
+            assert (words in said) == (name in picked)
+        assert not re.search(r"  |\n\n|[{}]|\.\.|\s[.,]", said), said
+    assert render(task, "shown", probability="83%").strip() == (
+        SHOWN["probability"][1] if "probability" in known else ""
+    )
+    # The answer of a teacher is material: it stands in the JSON block.
+    assert "Irony" not in render(task, "shown", diagnosis="Irony.")
+
+
+def extrapolation(task, **more):
+    example = {"text": "Fine.", "label": "positive", **({"predicted": "negative"} if "probability" in more else {})}
+    return messages(task, "extrapolate", {"label": "positive", "labels": ["a"], "count": 2, "example": example, **more})
+
+
+def test_requests_that_show_nothing_more_have_the_words_they_had(tmp_path):
+    task = write_task(tmp_path, labels={"positive": "Praise.", "negative": "Blame."})
+    assert extrapolation(task)[-1]["content"] == (
+        'The example below has the label "positive" (Praise.).\n'
+        'Write 2 new texts with the label "positive" that are similar to the example in style and in what gives it its'
+        "\nlabel, but are about something else. Do not copy the example.\n\n"
+        '```json\n{\n "label": "positive",\n "labels": [\n  "a"\n ],\n "count": 2,\n "example": {\n'
+        '  "text": "Fine.",\n  "label": "positive"\n }\n}\n```'
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_shown_stands_in_words_and_in_the_block(tmp_path, variant):
+    task = write_task(tmp_path, prompts=variant, labels={"positive": "Praise.", "negative": "Blame."})
+    contrast = {"text": "Finest ```.", "label": "negative"}
+    plain = extrapolation(task)[-1]["content"]
+    said = extrapolation(task, contrast=contrast, diagnosis="Irony.")[-1]["content"]
+    assert said.startswith(plain.split("\n\n```json")[0] + "\nThe row under")
+    words, block = said.split("```json")
+    block = json.loads(block.split("```")[0])
+    assert (block["contrast"], block["diagnosis"]) == (contrast, "Irony.")
+    assert "Irony" not in words
+    sure = extrapolation(task, probability=0.834)[-1]["content"]
+    assert ("a probability of 83%." in sure) == (variant == "default")
+    assert "probability" not in sure.split("```json")[1]
+
+
+def test_wording_of_what_is_shown_counts_where_it_is_shown(tmp_path):
+    own = {"strategies": {"tried": {"base": "s3", "shows": ["diagnosis"]}}}
+    assert wording_shown(write_task(tmp_path, strategy="s3")) == {}
+    assert set(wording_shown(write_task(tmp_path, strategy="s3_shown"))) == {"shown"}
+    assert set(wording_shown(write_task(tmp_path, strategy="tried", **own))) == {"shown", "diagnosis"}
+    assert wording(write_task(tmp_path, strategy="s3")) == wording(write_task(tmp_path, strategy="tried", **own))
+
+
+@pytest.mark.parametrize("kind", ["single", "pair", "qa"])
+def test_a_diagnosis_is_asked_for_in_words_of_the_kind(tmp_path, kind):
+    task = task_of(
+        tmp_path, kind, **({} if kind == "qa" else {"labels": {"positive": "Praise.", "negative": "Blame."}})
+    )
+    said = render(task, "diagnosis")
+    assert '"diagnosis"' in said
+    assert ('"answer"' in said) == (kind == "qa")
+    assert ('- "positive": Praise.\n- "negative": Blame.\nSay' in said) == (kind != "qa")

@@ -19,7 +19,7 @@ from s3_assets.loop.checks import BLOCKING, ROWS_CHECKS, TRAINING_SET_CHECKS
 from s3_assets.loop.quality_checks import BEATS_MAJORITY, ROWS_WARNINGS, SEED_SET_WARNINGS, SPLITS_APART
 from s3_assets.store.parts import RoundKey
 from s3_assets.store.tables import table
-from s3_assets.tasks.presets import presets
+from s3_assets.tasks.presets import arms_with
 from s3_assets_tests.dev_server import DevServer, small_task_server
 
 pytestmark = pytest.mark.ui
@@ -147,7 +147,7 @@ def test_the_graph_shows_all_assets_kinds_and_edges(browser):
 
 def test_comparing_is_a_group_of_its_own_with_a_partition_for_each_arm_and_seed(browser):
     page = browser.open(f"{GRAPH}_compared")
-    page.get_by_text(f"{len(presets()) * 3:,} partitions").wait_for()
+    page.get_by_text(f"{len(arms_with({})) * 3:,} partitions").wait_for()
     page.get_by_text("leaderboard", exact=True).first.wait_for()
     page = browser.open("/assets/small/experiment?view=partitions")
     for name in ("goldgen", "paper", "default+gold", "seed_02"):
@@ -219,10 +219,10 @@ def test_the_model_page_shows_accuracies_and_confusions_and_plots_them(browser, 
     model = server.warehouse.live("trained_model", ROUND).read().row(0, named=True)
     predictions = server.warehouse.live("predictions", ROUND).read().filter(pl.col("split") == "select")
     page = browser.open("/assets/small/trained_model")
-    page.get_by_text("confusion_on_selecting_gold").wait_for()
+    page.get_by_text("confusion_on_held_out_gold").wait_for()
     for split in ("steer", "select", "test"):
         assert float(browser.metadata(f"{split}_accuracy")) == round(model[f"{split}_accuracy"], 4)
-    header, *rows = [line.split("\t") for line in browser.metadata("confusion_on_selecting_gold").splitlines()]
+    header, *rows = [line.split("\t") for line in browser.metadata("confusion_on_held_out_gold").splitlines()]
     assert header == ["gold \\ predicted", "positive", "negative"]
     counted = {(row[0], label): int(count) for row in rows for label, count in zip(header[1:], row[1:], strict=True)}
     for (gold, predicted), count in counted.items():

@@ -17,9 +17,11 @@ DESCRIPTION = (
     "Controls and repeats: one way of making the training set (arm) with one seed, by the same teacher and student and "
     "at the same sizes as the task's own loop.\n\n"
     + "\n".join(f"- `{name}`: {strategy.summary}" for name, strategy in presets().items())
+    + "\n- `default~OPTION`, and the same of a task's own strategies: without that option"
     + "\n\nRows of its rounds stand in the tables of the loop under the arm's name. Requests that another arm asked "
-    "come from the ledger, trainings from the same rows are taken over. `teacher_budget` is rows requested plus label "
-    "questions; `cost` counts all of the arm's requests, whoever paid."
+    "come from the ledger, trainings from the same rows are taken over. `teacher_budget` is rows requested plus "
+    "questions, `over_budget` whether that is more than the arm may ask for; `cost` counts all of the arm's requests, "
+    "whoever paid."
 )
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from s3_assets.assets.common import task_asset
 from s3_assets.assets.shown import Events, StepConfig, confusion_table, markdown_table, run_step, sample_table
+from s3_assets.loop.cross_fitting import held_out
 from s3_assets.loop.fingerprints import GOLD, SEED_SET, TRAINED_MODEL, loop_key
 from s3_assets.loop.publish import StepResult
 from s3_assets.loop.quality_checks import BEATS_MAJORITY
@@ -18,8 +19,10 @@ from s3_assets.tasks.load import Task
 
 DESCRIPTION = (
     "The student, trained from its checkpoint on this round's seed set.\n\n"
-    "It takes the epochs declared, or more until `min_steps` are done; the epoch kept is the best on selecting gold. "
-    "The accuracies are shares right of steering, selecting and test gold; test accuracy is reported, feeds nothing. "
+    "It takes the epochs declared, or more until `min_steps` are done; the epoch kept is the best on selecting gold, "
+    "or the last where all gold steers. The accuracies are shares right of steering, selecting and test gold. Where "
+    "the strategy cross-fits, a steering row is judged by a student trained without the rows written from it. Test "
+    "accuracy is reported, feeds nothing. "
     "Also writes the table `predictions`: what it says of every gold row."
 )
 
@@ -36,12 +39,12 @@ def trained_model_asset(task: Task) -> dg.AssetsDefinition:
         def extra(result: StepResult) -> dict[str, Any]:
             row = result.rows.row(0, named=True)
             predictions = live_predictions(store, loop_key(task, round_))
-            select = predictions.filter(pl.col("split") == "select")
+            held = held_out(predictions)
             labels = list(task.spec.labels)
             readable = (
-                {"answers_to_selecting_gold": sample_table(select.select("label", "prediction", "exact_match", "f1"))}
+                {"answers_to_held_out_gold": sample_table(held.select("label", "prediction", "exact_match", "f1"))}
                 if task.spec.kind == "qa"
-                else {"confusion_on_selecting_gold": dg.MetadataValue.md(confusion_table(select, labels))}
+                else {"confusion_on_held_out_gold": dg.MetadataValue.md(confusion_table(held, labels))}
             )
             # The seed is here and not a number of its own: it would be plotted.
             hyperparameters = {**json.loads(row["hyperparameters"]), "random_seed": row["seed"]}

@@ -8,10 +8,11 @@ from rich.console import Console
 from s3_assets import settings
 from s3_assets.generation.contexts import read_contexts
 from s3_assets.generation.estimate import SPENT, estimate_rounds
+from s3_assets.generation.schedule import round_size, rounds_of, seed_size
 from s3_assets.student.weights import resolve_weights
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.gold_spec import SPLITS
-from s3_assets.tasks.load import get_task
+from s3_assets.tasks.load import Task, get_task
 from s3_assets.teacher.endpoint import base_url, check_teacher
 
 
@@ -27,6 +28,7 @@ def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
         console.print(f"  {label}: {gold.filter(gold['label'] == label).height} rows")
     if not counts.get("test"):
         console.print("  no test split: results will be reported on selecting gold only, and say so")
+    console.print(f"strategy: {declared.spec.strategy}, {_sizes(declared)}")
     check_teacher(declared)
     resolve_weights(declared.spec.student.weights)
     embedded = declared.spec.teacher.backend == "embedded"
@@ -43,3 +45,10 @@ def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
     console.print(f"whole rounds: `s3-assets estimate {declared.name}`")
     budget = declared.spec.budget
     console.print(f"budget: {budget.calls or 'no limit of'} calls, {budget.tokens or 'no limit of'} tokens")
+
+
+def _sizes(task: Task) -> str:
+    seed = "its own seed rows" if task.spec.seed_rows is not None else f"{seed_size(task)} seed rows"
+    if task.spec.how.one_each:
+        return f"{seed}, then one row from each error"
+    return f"{seed}, then {', '.join(str(round_size(task, round_)) for round_ in range(rounds_of(task)))} by round"

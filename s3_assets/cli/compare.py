@@ -15,19 +15,26 @@ from rich.console import Console
 from s3_assets import settings
 from s3_assets.cli.leaderboard import print_leaderboard
 from s3_assets.cli.run import materialize, open_instance, progress_console
-from s3_assets.experiment.arms import arms_of, live_row, rows_ahead
+from s3_assets.experiment.arms import ablations_of, arm_task, arms_of, live_row, no_arm
+from s3_assets.experiment.plan import check_plan, rows_ahead
 from s3_assets.experiment.publish import board_notes
-from s3_assets.loop.fingerprints import EXPERIMENT, GOLD, LEADERBOARD
+from s3_assets.generation.schedule import budget
+from s3_assets.loop.fingerprints import EXPERIMENT, GOLD, LEADERBOARD, last_round
 from s3_assets.loop.state import Board
 from s3_assets.store.catalog import ensure_catalog
 from s3_assets.tasks.load import Task, TaskError, get_task
-from s3_assets.tasks.presets import presets
+from s3_assets.tasks.presets import ABLATIONS, ALL, LIST, WITHOUT
 
 
 def compare(
     task: Annotated[str, typer.Argument(help="Task to compare strategies on.")],
     arms: Annotated[
-        str | None, typer.Option("--arms", help="Arms, separated by commas; default all. `--arms list` lists them.")
+        str | None,
+        typer.Option(
+            "--arms",
+            help="Arms, separated by commas. all (the default): shipped ones and the task's own. ablations: default, "
+            "and default without each option. list: only list them.",
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Repeats of each arm; default experiment.seeds of the task.")
@@ -40,11 +47,10 @@ def compare(
 
     What is live already is not done again; a killed comparison goes on where it was.
     """
-    if arms == "list":
-        for name, strategy in presets().items():
-            typer.echo(f"{name:18} {strategy.summary}")
-        return
     declared = get_task(task, settings.task_folders())
+    if arms == LIST:
+        _list_arms(declared)
+        return
     wanted, repeats = parse_arms(arms, declared), parse_seeds(seeds, declared)
     if dry_run:
         _list_ahead(declared, wanted, repeats)
@@ -53,9 +59,14 @@ def compare(
 
 
 def compare_arms(console: Console, task: Task, arms: Sequence[str], seeds: int) -> None:
-    """Materialize what is missing, seed by seed, then the leaderboard, and print it."""
+    """Materialize what is missing, seed by seed, then the leaderboard, and print it.
+
+    ``TaskError`` before anything is run when an arm would ask for more than its budget.
+    """
     from s3_assets.partitions import experiment_key  # imports Dagster, 0.8 s
 
+    for arm in arms:
+        check_plan(arm_task(task, arm, 0))
     warehouse = settings.warehouse()
     ensure_catalog(warehouse)
     instance = open_instance()
@@ -78,17 +89,32 @@ def compare_arms(console: Console, task: Task, arms: Sequence[str], seeds: int) 
         print_leaderboard(console, task, board.read(), board_notes(task, warehouse, board))
 
 
+def _list_arms(task: Task) -> None:
+    whole = {name: strategy.summary for name, strategy in task.spec.arms.items()}
+    width = 1 + max(map(len, whole))
+    for heading, of_it in (
+        ("shipped, and the task's own", [name for name in whole if WITHOUT not in name]),
+        ("ablations: one option left out", [name for name in whole if WITHOUT in name]),
+    ):
+        typer.echo(f"{heading}:")
+        for name in of_it:
+            typer.echo(f"  {name:{width}} {whole[name]}")
+
+
 def _list_ahead(task: Task, arms: Sequence[str], seeds: int) -> None:
     """What would be run. Arms share requests, so what is paid for is less than the sum of their rows."""
     warehouse = settings.warehouse()
     for seed in range(seeds):
         for arm in arms:
+            own = arm_task(task, arm, seed)
+            check_plan(own)
             if live_row(task, warehouse, arm, seed) is not None:
                 asks = "is there already"
             else:
-                in_seed, in_round = rows_ahead(task, arm)
-                rounds = f" and at most {in_round} in each of {task.spec.experiment.rounds} rounds" if in_round else ""
+                in_seed, in_round = rows_ahead(own)
+                rounds = f" and at most {in_round} in each of {last_round(own)} rounds" if in_round else ""
                 asks = f"asks for {in_seed} rows in the seed set{rounds}" if in_seed or in_round else "asks for nothing"
+                asks += f", budget {budget(own):,}" if own.spec.how.synthetic else ""
             typer.echo(f"seed {seed}, {arm}: {asks}")
     typer.echo(
         "requests of one arm are free for the others of its seed"
@@ -103,15 +129,14 @@ def _asks_labels(task: Task) -> bool:
 
 
 def parse_arms(text: str | None, task: Task) -> list[str]:
-    """Arms of ``--arms``, in the order of the strategies; ``TaskError`` naming the known ones for another."""
-    if text is None:
-        return arms_of(task)
-    wanted = [name.strip() for name in text.split(",") if name.strip()]
+    """Arms of ``--arms``, in the order of the strategies; ``TaskError`` naming near and known ones for another."""
+    words = {ALL: arms_of(task), ABLATIONS: ablations_of(task)}
+    named = [name.strip() for name in (ALL if text is None else text).split(",") if name.strip()]
+    wanted = [arm for name in named for arm in words.get(name, [name])]
     unknown = [name for name in wanted if name not in task.spec.arms]
     if unknown or not wanted:
-        raise TaskError(
-            f"--arms {text!r}: no arm {', '.join(unknown) or 'named'}; arms are {', '.join(task.spec.arms)}"
-        )
+        said = no_arm(task, unknown[0] if unknown else "named")
+        raise TaskError(f"--arms {text!r}: {said}; {ALL} and {ABLATIONS} stand for several")
     return [name for name in task.spec.arms if name in wanted]
 
 

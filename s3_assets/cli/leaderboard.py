@@ -20,22 +20,25 @@ from rich.text import Text
 
 from s3_assets import settings
 from s3_assets.cli.figures import EMBEDDED
-from s3_assets.experiment.leaderboard import GOLD_ONLY, GOLDGEN, experiment_rows
+from s3_assets.experiment.leaderboard import GOLD_ONLY, GOLDGEN, against, experiment_rows, not_given, unequal
 from s3_assets.experiment.publish import board_notes
 from s3_assets.loop.fingerprints import LEADERBOARD
 from s3_assets.loop.state import NotReady
 from s3_assets.store.parts import INPUTS, Part
 from s3_assets.tasks.load import Task, TaskError, get_task
+from s3_assets.tasks.spec import close_to
 from s3_assets.tasks.split import FEWEST_ROWS_FOR_TEST
 
 NO_SCORE = (
     "Arms without a test score have no place and stand last, the smaller budget first: there is no test gold.\n"
     f"It takes {FEWEST_ROWS_FOR_TEST} rows in gold.file, or gold.files.test. Selecting gold does not rank instead."
 )
+_CONTROLS = (GOLDGEN, GOLD_ONLY)
+_UNEQUAL = "unequal"
 _SCORES = (
     "±: standard deviation over seeds\n"
     "[ ]: 95% t interval over seeds, with test rows and gold as they are; wide with 2 or 3 seeds\n"
-    f"vs {GOLDGEN}, vs {GOLD_ONLY}: points more than that arm, paired over the seeds both have\n"
+    "vs an arm: points more than that arm, paired over the seeds both have\n"
     "p: below 0.05 where the interval leaves out 0, for that one comparison; --format markdown shows it"
 )
 _COSTS = (
@@ -63,6 +66,9 @@ def leaderboard(
         OutputFormat, typer.Option("--format", "-f", help="csv and json hold all columns, shares from 0 to 1.")
     ] = OutputFormat.table,
     png: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw it into this file.")] = None,
+    against_arm: Annotated[
+        str | None, typer.Option("--against", metavar="ARM", help="Show differences from this arm, paired by seed.")
+    ] = None,
 ) -> None:
     """Show how the compared strategies of a task did: test score over seeds, paired differences, what they took."""
     found = get_task(task, settings.task_folders())
@@ -71,38 +77,59 @@ def leaderboard(
     if part is None:
         raise NotReady(f"{found.name} has no leaderboard yet; `s3-assets compare {found.name}` makes it")
     board, notes = part.read(), board_notes(found, warehouse, part)
+    rows = _made_of(part, experiment_rows(warehouse, found.name))
+    controls: Sequence[str] = _CONTROLS
+    if against_arm is not None:
+        if against_arm not in board["arm"]:
+            arms = ", ".join(board["arm"])
+            raise TaskError(
+                f"--against {against_arm}: not on the board of {found.name}.{close_to(against_arm, board['arm'])} "
+                f"It has {arms}; `s3-assets compare {found.name} --arms {against_arm}` runs an arm"
+            )
+        controls = (against_arm,)
+        if against_arm not in _CONTROLS:
+            board = against(board, rows, against_arm)
     if output_format is OutputFormat.csv:
         sys.stdout.write(board.write_csv())
     elif output_format is OutputFormat.json:
         sys.stdout.write(json.dumps(board.to_dicts(), ensure_ascii=False, indent=2) + "\n")
     elif output_format is OutputFormat.markdown:
-        sys.stdout.write("\n\n".join([markdown(board), *_notes(found, board, notes)]) + "\n")
+        sys.stdout.write("\n\n".join([markdown(board, controls), *_notes(found, board, notes, controls)]) + "\n")
     else:
-        print_leaderboard(Console(), found, board, notes)
+        print_leaderboard(Console(), found, board, notes, controls)
     if output_format in {OutputFormat.csv, OutputFormat.json}:
         for note in notes:
             typer.echo(note, err=True)
     if png is not None:
-        _draw(board, _seeds(part, experiment_rows(warehouse, found.name)), png)
+        _draw(board, rows, png)
 
 
-def print_leaderboard(console: Console, task: Task, board: pl.DataFrame, notes: Sequence[str]) -> None:
-    """Scores, then what they took, in 100 columns; below, what the columns mean and ``notes`` on what was compared."""
+def print_leaderboard(
+    console: Console,
+    task: Task,
+    board: pl.DataFrame,
+    notes: Sequence[str],
+    controls: Sequence[str] = _CONTROLS,
+) -> None:
+    """Scores, then what they took, in 100 columns; below, what the columns mean and ``notes`` on what was compared.
+
+    ``controls``: arms whose differences are shown, at most two.
+    """
     arms = board.to_dicts()
-    console.print(_table(f"{task.name}: arms by test {_metric(arms)}", _score_columns(arms), arms))
+    console.print(_table(f"{task.name}: arms by test {_metric(arms)}", _score_columns(arms, controls), arms))
     console.print(_SCORES, highlight=False)
     console.print(_table(f"{task.name}: what they took", _cost_columns(arms), arms))
     console.print(_COSTS + (_PER_DOLLAR if _any(arms, "points_per_dollar") else ""), highlight=False)
-    for note in _notes(task, board, notes):
+    for note in _notes(task, board, notes, controls):
         console.print(note, highlight=False, markup=False)
 
 
-def markdown(board: pl.DataFrame) -> str:
+def markdown(board: pl.DataFrame, controls: Sequence[str] = _CONTROLS) -> str:
     """The leaderboard as one GitHub table, with p values. ± is the standard deviation over seeds, [ ] 95% intervals."""
     arms = board.to_dicts()
     # The arm stands in both tables; here once.
-    columns = _score_columns(arms, digits=1) | _cost_columns(arms)
-    for control in (GOLDGEN, GOLD_ONLY):
+    columns = _score_columns(arms, controls, digits=1) | _cost_columns(arms)
+    for control in controls:
         heading = f"vs {control}"
         columns[heading] = [
             _with_p(cell, arm[f"vs_{control}_p"]) for cell, arm in zip(columns[heading], arms, strict=True)
@@ -112,7 +139,7 @@ def markdown(board: pl.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _seeds(part: Part, rows: pl.DataFrame) -> pl.DataFrame:
+def _made_of(part: Part, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows that the leaderboard was made of: others may have come since, or were left out as stale."""
     noted = part.metadata().get(INPUTS)
     return rows if noted is None else rows.filter(pl.col("model_id").is_in(list(json.loads(noted).values())))
@@ -140,7 +167,7 @@ def _table(title: str, columns: Mapping[str, Sequence[str]], arms: Sequence[Mapp
     return shown
 
 
-def _score_columns(arms: Sequence[Mapping[str, Any]], digits: int = 0) -> dict[str, list[str]]:
+def _score_columns(arms: Sequence[Mapping[str, Any]], controls: Sequence[str], digits: int = 0) -> dict[str, list[str]]:
     columns = {
         "#": ["-" if arm["place"] is None else str(arm["place"]) for arm in arms],
         "arm": [arm["arm"] for arm in arms],
@@ -149,8 +176,11 @@ def _score_columns(arms: Sequence[Mapping[str, Any]], digits: int = 0) -> dict[s
     }
     if _any(arms, "exact_match_mean"):
         columns["exact %"] = [_number(arm["exact_match_mean"], 1, 100) for arm in arms]
-    for control in (GOLDGEN, GOLD_ONLY):
-        columns[f"vs {control}"] = [_difference(arm, f"vs_{control}") for arm in arms]
+    for control in controls:
+        dearer = unequal(pl.DataFrame(arms).select("arm", "teacher_budget"), control)
+        columns[f"vs {control}"] = [
+            _UNEQUAL if arm["arm"] in dearer else _difference(arm, f"vs_{control}") for arm in arms
+        ]
     return columns
 
 
@@ -170,8 +200,11 @@ def _cost_columns(arms: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return columns
 
 
-def _notes(task: Task, board: pl.DataFrame, found: Sequence[str]) -> list[str]:
+def _notes(task: Task, board: pl.DataFrame, found: Sequence[str], controls: Sequence[str]) -> list[str]:
     notes = [f"{sentence}." for sentence in found]
+    # What is missing from goldgen is said of every board.
+    others = {control: unequal(board, control) for control in controls if control not in _CONTROLS}
+    notes += [f"{not_given(control, dearer)}." for control, dearer in others.items() if dearer]
     if board["score_mean"].has_nulls():
         notes.append(NO_SCORE)
     if task.spec.teacher.backend == "embedded":

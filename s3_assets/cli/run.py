@@ -75,7 +75,7 @@ def run_rounds(console: Console, task: Task, first: int, last: int, until_stop: 
             seconds[round_] = time.monotonic() - began
         else:
             console.print(f"round {round_}: there already, nothing to do")
-        stop = should_stop(selecting_gains(task, warehouse, round_), round_ + 1, task.spec.rounds)
+        stop = should_stop(selecting_gains(task, warehouse, round_), round_ + 1, task.spec.rounds, task.spec.how.stop)
         if until_stop and stop is not None and round_ < last:
             console.print(f"stopped after round {round_}: {stop}")
             reached = round_

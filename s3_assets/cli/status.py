@@ -69,5 +69,6 @@ def _show(console: Console, task: Task) -> None:
     console.print(shown)
     for reason in reasons:
         console.print(f"  stale: {reason}", highlight=False)
-    stop = should_stop(selecting_gains(task, warehouse, rounds[-1]), rounds[-1] + 1, task.spec.rounds)
+    gains, last = selecting_gains(task, warehouse, rounds[-1]), rounds[-1]
+    stop = should_stop(gains, last + 1, task.spec.rounds, task.spec.how.stop)
     console.print(f"  stop rule: {stop or 'another round is worth asking for'}", highlight=False)

@@ -13,7 +13,8 @@ import polars as pl
 
 from s3_assets.experiment.asked import Asked, asked
 from s3_assets.experiment.leaderboard import experiment_rows
-from s3_assets.generation.schedule import round_size, seed_size
+from s3_assets.experiment.plan import check_plan
+from s3_assets.generation.schedule import budget
 from s3_assets.loop.fingerprints import (
     EXPERIMENT,
     EXTRAPOLATED_SET,
@@ -29,24 +30,27 @@ from s3_assets.loop.steps import make_error_set, make_extrapolated_set, make_see
 from s3_assets.store.identity import digest
 from s3_assets.store.parts import INPUT_FINGERPRINT, INPUTS, Part, Warehouse
 from s3_assets.store.tables import table
-from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.tasks.presets import WITHOUT
+from s3_assets.tasks.spec import close_to
+from s3_assets.tasks.strategy import Strategy
 
 log = logging.getLogger(__name__)
 
 # Raised when the row's figures are computed another way.
-CODE_VERSION = 1
+CODE_VERSION = 2
+
+DEFAULT = "default"
 
 
 def arm_task(task: Task, arm: str, seed: int) -> Task:
     """The task as the arm runs it. The arm of the task's own strategy and seed is the task's own loop.
 
-    ``TaskError`` naming the known arms for one that is not.
+    ``TaskError`` naming near and known arms for one that is not.
     """
     if arm not in task.spec.arms:
-        raise TaskError(f"no arm called {arm!r}; arms are {', '.join(task.spec.arms)}")
-    if arm not in arms_of(task):
+        raise TaskError(no_arm(task, arm))
+    if not _fits(task, task.spec.arms[arm]):
         raise TaskError(
             f"task {task.name} brings its seed set (seed_rows): arm {arm} would ask for another; leave it out"
         )
@@ -62,9 +66,11 @@ def run_arm(
 
     Every arm asks and trains as if it were alone. Requests that another arm asked too come from the ledger, trainings
     from the same rows are taken over; ``train_seconds`` and ``cost`` count them all the same. ``force`` computes the
-    row anew. ``NotReady`` without gold. ``run_id``: see ``make_seed_set``.
+    row anew. ``TaskError`` for an arm that would ask for more than its budget, ``NotReady`` without gold. ``run_id``:
+    see ``make_seed_set``.
     """
     own = arm_task(task, arm, seed)
+    check_plan(own)
     if not force and (live := live_row(task, warehouse, arm, seed)) is not None:
         log.info("arm %s, seed %d: there already", arm, seed)
         return StepResult(live, live.read(), json.loads(live.metadata()["numbers"]), reused=True, checks=())
@@ -100,25 +106,22 @@ def live_row(task: Task, warehouse: Warehouse, arm: str, seed: int) -> Part | No
 
 
 def arms_of(task: Task) -> list[str]:
-    """Arms a task can be run with. One that brings its seed set has none that asks for it another way."""
-    brought = task.spec.seed_rows is not None
-    return [
-        name
-        for name, how in task.spec.arms.items()
-        if WITHOUT not in name and (not brought or (how.rationales and not how.grown))
-    ]
+    """Shipped and own strategies that a task can be run with: not for another seed set where it brings one."""
+    return [name for name, how in task.spec.arms.items() if WITHOUT not in name and _fits(task, how)]
 
 
-def rows_ahead(task: Task, arm: str) -> tuple[int, int]:
-    """Rows that an arm with one seed asks for in its seed set, and at most in one of its rounds; without refills."""
-    own = arm_task(task, arm, task.spec.seed)
-    how, spec = own.spec.how, own.spec
-    if not how.synthetic:
-        return 0, 0
-    seed = 0 if spec.seed_rows is not None else seed_size(own)
-    if how.one_each:
-        return seed, read_gold(task).filter(pl.col("split") == "steer").height
-    return seed, max((round_size(own, round_) for round_ in range(last_round(own))), default=0)
+def ablations_of(task: Task) -> list[str]:
+    """``default`` and ``default`` without each of its options."""
+    return [name for name in task.spec.arms if name == DEFAULT or name.startswith(f"{DEFAULT}{WITHOUT}")]
+
+
+def no_arm(task: Task, name: str) -> str:
+    """What is said of a name that no arm has: near ones, and those that are known."""
+    arms = task.spec.arms
+    known = ", ".join(one for one in arms if WITHOUT not in one)
+    tried = ", ".join(dict.fromkeys(one.split(WITHOUT)[0] for one in arms if WITHOUT in one))
+    without = f"{tried} without an option, as {ablations_of(task)[1]}"
+    return f"no arm {name}.{close_to(name, arms)} Arms are {known}; and {without}"
 
 
 def live_rows(task: Task, warehouse: Warehouse) -> tuple[pl.DataFrame, list[str]]:
@@ -133,6 +136,10 @@ def live_rows(task: Task, warehouse: Warehouse) -> tuple[pl.DataFrame, list[str]
         else:
             found.append(part.read())
     return pl.concat(found), stale
+
+
+def _fits(task: Task, how: Strategy) -> bool:
+    return task.spec.seed_rows is None or (how.rationales and not how.grown)
 
 
 def _keys(own: Task) -> dict[str, str | int]:
@@ -172,6 +179,7 @@ def _row(own: Task, warehouse: Warehouse, inputs: dict[str, Part]) -> tuple[pl.D
             took += asked(warehouse, loop_key(own, round_), asset, inputs[f"{asset}[{round_}]"])
     metric = "f1" if own.spec.kind == "qa" else "accuracy"
     test = inputs[GOLD].read().filter(pl.col("split") == "test").height
+    teacher_budget = took.rows_requested + took.label_questions
     row: dict[str, Any] = {
         **_keys(own),
         "last_round": last,
@@ -179,7 +187,8 @@ def _row(own: Task, warehouse: Warehouse, inputs: dict[str, Part]) -> tuple[pl.D
         "gold_rows": final["gold_rows"],
         "rows_requested": took.rows_requested,
         "label_questions": took.label_questions,
-        "teacher_budget": took.rows_requested + took.label_questions,
+        "teacher_budget": teacher_budget,
+        "over_budget": teacher_budget > (budget(own) if how.synthetic else 0),
         "calls": took.calls,
         "prompt_tokens": took.prompt_tokens,
         "completion_tokens": took.completion_tokens,

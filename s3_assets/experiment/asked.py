@@ -13,10 +13,13 @@ from s3_assets.prompting.contract import LABEL
 from s3_assets.store.parts import Part, RoundKey, Warehouse
 from s3_assets.teacher.ledger import CALLS, USES, scan
 
+# Kinds of requests that bring no row and are counted one by one: which label, and what errors have in common.
+QUESTIONS = (LABEL, "diagnosis")
+
 
 @dataclass(frozen=True)
 class Asked:
-    """Rows and labels asked for, and the attempts at those requests: all of them, and those this step paid for.
+    """Rows and questions asked, and the attempts at those requests: all of them, and those this step paid for.
 
     Costs are US dollars, None when the price of an answer is not known.
     """
@@ -66,7 +69,7 @@ def asked(warehouse: Warehouse, key: RoundKey, asset: str, part: Part) -> Asked:
     paid = attempts.filter("own")
     return Asked(
         rows_requested=int(uses["rows_requested"].sum()),
-        label_questions=uses.filter(pl.col("kind") == LABEL).height,
+        label_questions=uses.filter(pl.col("kind").is_in(QUESTIONS)).height,
         calls=attempts.height,
         prompt_tokens=int(attempts["prompt_tokens"].sum()),
         completion_tokens=int(attempts["completion_tokens"].sum()),

@@ -17,16 +17,16 @@ from typing import Any
 
 import polars as pl
 
+from s3_assets.experiment.plan import BUDGET_TOLERANCE
 from s3_assets.loop.fingerprints import EXPERIMENT, LEADERBOARD
 from s3_assets.store.parts import Warehouse
 from s3_assets.store.tables import table
 from s3_assets.tasks.presets import presets
+from s3_assets.tasks.strategy import Strategy
 
 GOLDGEN = "goldgen"
 GOLD_ONLY = "gold_only"
 
-# Budgets or rows of arms meant to be equal may differ by this share: gates refuse some, refilling asks for more.
-BUDGET_TOLERANCE = 0.05
 # Scores are shares of test rows: what differs by less is the same score, computed in another order.
 _SAME = 1e-9
 
@@ -53,15 +53,33 @@ def leaderboard(task: str, rows: pl.DataFrame) -> pl.DataFrame:
 
     Best mean test score first; ties by smaller budget, then by name. Arms without a test score have no place and come
     last: they are not ranked by another split. A mean is null when the figure of any seed is. An arm is not compared
-    with itself. ``ValueError`` for rows that cannot be compared.
+    with itself, nor with a control that asked for less (``unequal``). ``ValueError`` for rows that cannot be compared.
     """
     _refuse_mixed(task, rows)
-    arms = {str(arm): rows.filter(pl.col("arm") == arm).sort("seed").to_dicts() for arm in rows["arm"].unique().sort()}
+    arms = _by_arm(rows)
     found = [_arm(arm, of_arm, arms) for arm, of_arm in arms.items()]
     found.sort(key=_order)
     for place, row in enumerate(found, start=1):
         row |= {"task": task, "place": None if row["score_mean"] is None else place}
     return pl.DataFrame(found, schema=table(LEADERBOARD).schema)
+
+
+def against(board: pl.DataFrame, rows: pl.DataFrame, control: str) -> pl.DataFrame:
+    """``board`` with four more columns, ``vs_{control}`` and its ``_low``, ``_high`` and ``_p``, as for ``goldgen``.
+
+    ``rows`` are those of ``experiment`` that the board was made of.
+    """
+    arms = _by_arm(rows)
+    found = [_columns(f"vs_{control}", _difference(arm, arms.get(arm, ()), control, arms)) for arm in board["arm"]]
+    return board.with_columns(
+        pl.DataFrame(found, schema=dict.fromkeys(_columns(f"vs_{control}", Estimate()), pl.Float64))
+    )
+
+
+def unequal(board: pl.DataFrame, control: str) -> list[str]:
+    """Arms of the board whose difference from ``control`` is not given, as they asked for over 5% more."""
+    budgets = dict(board.select("arm", "teacher_budget").iter_rows())
+    return [arm for arm, budget in budgets.items() if _dearer(budget, budgets.get(control))]
 
 
 def experiment_rows(warehouse: Warehouse, task: str) -> pl.DataFrame:
@@ -73,27 +91,30 @@ def experiment_rows(warehouse: Warehouse, task: str) -> pl.DataFrame:
     ]
     parts = [part for key in keys if (part := warehouse.live(EXPERIMENT, key)) is not None]
     empty = pl.DataFrame(schema=table(EXPERIMENT).schema)
-    return pl.concat([empty, *(part.read() for part in parts)]).sort("arm", "seed")
+    # An older row may lack a column.
+    return pl.concat([empty, *(part.read() for part in parts)], how="diagonal").sort("arm", "seed")
 
 
-def matched(board: pl.DataFrame) -> list[str]:
+def matched(board: pl.DataFrame, strategies: Mapping[str, Strategy] | None = None) -> list[str]:
     """What arms that are meant to be equal differ in by more than 5%, and differing numbers of seeds, in words.
 
     Budgets and accepted rows are compared with goldgen's, or without it with those of the first such arm.
+    ``strategies``: the task's arms by name; default those that ship.
     """
     arms = {row["arm"]: row for row in board.to_dicts()}
-    equal = [arm for arm in equal_budget_arms() if arm in arms]
-    if not equal:
-        return []
-    reference = GOLDGEN if GOLDGEN in arms else equal[0]
+    equal = [arm for arm in equal_budget_arms(strategies) if arm in arms]
     said = []
+    if over := [arm for arm, row in arms.items() if row.get("over_budget")]:
+        said.append(f"asked for more than the budget of an arm: {', '.join(over)}")
+    if dearer := unequal(board, GOLDGEN):
+        said.append(not_given(GOLDGEN, dearer))
+    reference = GOLDGEN if GOLDGEN in equal or not equal else equal[0]
     for column, done, what in (
         ("teacher_budget", "asked for {:,.0f} rows and label questions", "not at equal budget"),
         ("synthetic_rows", "trained on {:,.0f} rows of the teacher", "not on equal rows"),
     ):
-        most = arms[reference][column]
         for arm in equal:
-            value = arms[arm][column]
+            value, most = arms[arm][column], arms[reference][column]
             if value is not None and most and abs(value - most) > BUDGET_TOLERANCE * most:
                 said.append(f"{arm} {done.format(value)}, {reference} {done.format(most)}: {what}")
     seeds = sorted({row["seeds"] for row in arms.values()})
@@ -102,12 +123,17 @@ def matched(board: pl.DataFrame) -> list[str]:
     return said
 
 
-def equal_budget_arms() -> list[str]:
-    """Arms that ask for the rows of all rounds: not the seed set alone, nor as many as there are errors."""
+def not_given(control: str, dearer: Sequence[str]) -> str:
+    """Why differences from ``control`` are missing, in words."""
+    return f"no difference from {control} is given for {', '.join(dearer)}: asked for over 5% more than it"
+
+
+def equal_budget_arms(strategies: Mapping[str, Strategy] | None = None) -> list[str]:
+    """Arms that spend the whole budget: not the seed set alone, a share of it, or as many rows as there are errors."""
     return [
         name
-        for name, one in presets().items()
-        if one.synthetic and (one.grown or (one.extrapolates is not None and not one.one_each))
+        for name, one in (presets() if strategies is None else strategies).items()
+        if one.synthetic and one.budget == 1 and (one.grown or (one.extrapolates is not None and not one.one_each))
     ]
 
 
@@ -157,6 +183,7 @@ def _arm(arm: str, rows: Rows, arms: Mapping[str, Rows]) -> dict[str, Any]:
         "arm": arm,
         "seeds": len(rows),
         **{name: _mean(rows, name) for name in ("synthetic_rows", "gold_rows", "teacher_budget", "calls")},
+        "over_budget": any(row["over_budget"] for row in rows),
         "tokens": None if prompt is None or completion is None else prompt + completion,
         "cost": cost,
         "train_seconds": _mean(rows, "train_seconds"),
@@ -174,10 +201,18 @@ def _arm(arm: str, rows: Rows, arms: Mapping[str, Rows]) -> dict[str, Any]:
 
 
 def _difference(arm: str, rows: Rows, control: str, arms: Mapping[str, Rows]) -> Estimate:
-    """The score less that of ``control``, over the seeds that both have."""
-    theirs = {row["seed"]: row["test_score"] for row in arms.get(control, ()) if arm != control}
+    """The score less that of ``control``, over the seeds that both have; nothing at a larger budget than its."""
+    others = arms.get(control, ()) if arm != control else ()
+    if _dearer(_mean(rows, "teacher_budget"), _mean(others, "teacher_budget")):
+        return Estimate()
+    theirs = {row["seed"]: row["test_score"] for row in others}
     pairs = [(row["test_score"], theirs[row["seed"]]) for row in rows if row["seed"] in theirs]
     return estimate([ours - other for ours, other in pairs if ours is not None and other is not None])
+
+
+def _dearer(budget: float | None, of_control: float | None) -> bool:
+    """Whether a difference would be at a larger budget than the control's; one without a teacher is free for all."""
+    return bool(of_control) and budget is not None and budget > (1 + BUDGET_TOLERANCE) * (of_control or 0)
 
 
 def _columns(name: str, difference: Estimate) -> dict[str, float | None]:
@@ -189,9 +224,13 @@ def _columns(name: str, difference: Estimate) -> dict[str, float | None]:
     }
 
 
+def _by_arm(rows: pl.DataFrame) -> dict[str, Rows]:
+    return {str(arm): rows.filter(pl.col("arm") == arm).sort("seed").to_dicts() for arm in rows["arm"].unique().sort()}
+
+
 def _numbers(rows: Rows, column: str) -> list[float] | None:
     values = [float(row[column]) for row in rows if row[column] is not None]
-    return values if len(values) == len(rows) else None
+    return values if values and len(values) == len(rows) else None
 
 
 def _mean(rows: Rows, column: str) -> float | None:

@@ -39,14 +39,14 @@ def make_leaderboard(task: Task, warehouse: Warehouse) -> Board:
     }
     noted = {INPUTS: json.dumps(_made_of(rows)), "numbers": json.dumps(numbers)}
     part = warehouse.write(LEADERBOARD, {"task": task.name}, board, noted)
-    notes = [*matched(board), *_left_out(task, stale)]
+    notes = [*matched(board, task.spec.arms), *_left_out(task, stale)]
     return Board(StepResult(part, board, numbers, reused=False, checks=()), rows, notes)
 
 
 def board_notes(task: Task, warehouse: Warehouse, part: Part) -> list[str]:
     """Sentences that belong beside a board that was made earlier: what is unequal, left out, or newer than it."""
     rows, stale = live_rows(task, warehouse)
-    notes = [*matched(part.read()), *_left_out(task, stale)]
+    notes = [*matched(part.read(), task.spec.arms), *_left_out(task, stale)]
     if json.loads(part.metadata().get(INPUTS, "{}")) != _made_of(rows):
         notes.append(
             f"older than the experiments that are live now; `s3-assets compare {task.name}` brings it up to date"

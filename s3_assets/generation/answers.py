@@ -1,4 +1,4 @@
-"""Reading a teacher's raw answer: JSON in, rationales, examples or a label out, faults named.
+"""Reading a teacher's raw answer: JSON in, rationales, examples, a label or a diagnosis out, faults named.
 
 Belongs here: finding and checking the JSON of an answer. Does not belong here: whether a row is good enough to train
 on (``gates.py``), asking (``teacher/``).
@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from s3_assets.prompting.contract import EXAMPLES, LABEL, RATIONALES
+from s3_assets.prompting.contract import DIAGNOSIS, EXAMPLES, LABEL, RATIONALES
 from s3_assets.quality.phrases import REFUSES
 from s3_assets.teacher.answer import Fault, Reading, Received, UnusableAnswer
 from s3_assets.teacher.request import TeacherRequest
@@ -16,11 +16,14 @@ from s3_assets.teacher.request import TeacherRequest
 EMPTY, REFUSAL, ECHO = "empty_answer", "refused_answer", "echo"
 CUT_OFF, BROKEN, SCHEMA, FEWER = "cut_off", "broken_json", "schema", "fewer_items"
 
+# Characters of a diagnosis; the rest of a longer one is left out.
+LONGEST_DIAGNOSIS = 300
+
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)(?:```|\Z)", re.DOTALL)
 
 
 def read_answer(request: TeacherRequest, received: Received) -> Reading:
-    """What an answer holds: a list of strings for rationales, of objects for examples, or the label asked for.
+    """What an answer holds: a list of strings for rationales, of objects for examples, the label or the diagnosis.
 
     Not more than was asked for. Of an answer that broke off, the items that are whole. ``UnusableAnswer`` says what is
     wrong when there are none.
@@ -36,6 +39,8 @@ def read_answer(request: TeacherRequest, received: Received) -> Reading:
         raise UnusableAnswer(_unread(request, raw, broken))
     if request.kind == LABEL:
         return _read_label(request, content, raw)
+    if request.kind == DIAGNOSIS:
+        return _read_diagnosis(content, raw, received.cut_off or broken is not None)
     items = content.get(name) if isinstance(content, dict) else None
     if not isinstance(items, list):
         if isinstance(content, dict) and {"labels", "count"} <= content.keys():
@@ -65,6 +70,15 @@ def _read_label(request: TeacherRequest, content: Any, raw: str) -> Reading:
     if label not in allowed:
         raise UnusableAnswer(Fault(SCHEMA, f"the label is {label!r}, not one of {', '.join(allowed)}", raw))
     return Reading(label)
+
+
+def _read_diagnosis(content: Any, raw: str, cut_off: bool) -> Reading:
+    said = content.get(DIAGNOSIS) if isinstance(content, dict) else None
+    if not isinstance(said, str) or not said.strip():
+        raise UnusableAnswer(Fault(SCHEMA, f"the JSON has no text called {DIAGNOSIS!r}", raw))
+    if cut_off:
+        raise UnusableAnswer(Fault(CUT_OFF, "broken off within the diagnosis", raw))
+    return Reading(" ".join(said.split())[:LONGEST_DIAGNOSIS])
 
 
 def _parse(raw: str) -> tuple[Any | None, str | None]:

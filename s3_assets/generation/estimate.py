@@ -13,8 +13,10 @@ from typing import cast
 
 import polars as pl
 
-from s3_assets.generation.contexts import read_contexts, writable
-from s3_assets.generation.extrapolate import source_wanted, write_extrapolated_set
+from s3_assets.generation.assumed import ASSUMED_ERRORS, assumed, mistaken
+from s3_assets.generation.contexts import read_contexts
+from s3_assets.generation.diagnosis import diagnosed
+from s3_assets.generation.extrapolate import write_extrapolated_set
 from s3_assets.generation.filling import Verify, Written
 from s3_assets.generation.imagined import Cost, Imagined, Known, imagined_students, without_warnings
 from s3_assets.generation.rates import Rates, measured_rates
@@ -25,9 +27,13 @@ from s3_assets.generation.verdicts import GOLD
 from s3_assets.generation.verify import verifier
 from s3_assets.loop.fingerprints import ERROR_SET, EXTRAPOLATED_SET, SEED_SET, loop_key
 from s3_assets.loop.reviews import read_reviewed_gold
+from s3_assets.loop.sources import read_basis
 from s3_assets.loop.state import Board
-from s3_assets.prompting.contract import written_fields
+from s3_assets.loop.uses import gold_in_use
+from s3_assets.prompting.contract import DIAGNOSIS, written_fields
 from s3_assets.quality.gates import Gates, open_gates
+from s3_assets.selection.choice import Basis
+from s3_assets.selection.choose import choose
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.tasks.quality_spec import GatesSpec
@@ -37,8 +43,8 @@ from s3_assets.teacher.ledger import CALLS, Ledger, Spent, scan, spent
 from s3_assets.teacher.money import Price, price_of
 from s3_assets.teacher.session import TeacherSession
 
-# Before any training: the share of steering gold taken to be wrong.
-ASSUMED_ERRORS = 0.3
+# Of an answer, with its JSON: a sentence.
+CHARACTERS_PER_DIAGNOSIS = 150.0
 
 # Chance decides which rows are accepted, so small steps are imagined more often.
 REQUESTS_TO_IMAGINE, MOST_RUNS = 1000, 20
@@ -143,7 +149,7 @@ class _Forecast:
     def __init__(self, task: Task, warehouse: Warehouse, ledger: Ledger | None) -> None:
         self._task, self._warehouse = task, warehouse
         self._board = Board(task, warehouse)
-        self._gold = read_reviewed_gold(task, warehouse)[0]
+        self._gold = gold_in_use(task, read_reviewed_gold(task, warehouse)[0])
         self._steer = self._gold.filter(pl.col("split") == "steer")
         self._rates = measured_rates(task, warehouse)
         self._known, self._judge = Known(task, ledger), _Judge.of(task, ledger)
@@ -167,46 +173,52 @@ class _Forecast:
 
             def seed(session: TeacherSession, gates: Gates, written: Written, verify: Verify | None) -> None:
                 sublabels = count_sublabels(self._task, session, self._steer, written)
-                write_seed_set(self._task, session, contexts, gates, written, sublabels, verify)
+                write_seed_set(self._task, session, contexts, gates, written, sublabels, verify, self._steer)
 
             requests = math.ceil(seed_size(self._task) / self._task.spec.rows.per_call)
             cost, known = self._imagine(asset, 0, requests, seed)
             return RoundEstimate(round_, cost, FIRST, known)
-        sources, ground = self._sources(asked_in)
-        sources = writable(self._task, sources, self._gold)
-        cost, known = self._imagine_sources(sources, asked_in)
+        basis, ground = self._basis(asked_in)
+        cost, known = self._imagine_sources(basis, asked_in)
         return RoundEstimate(round_, cost, ground, known)
 
-    def _sources(self, round_: int) -> tuple[pl.DataFrame, str]:
-        """Gold rows that round ``round_`` extrapolates, and how they are known."""
-        if self._task.spec.how.extrapolates == "gold":
-            return self._steer, "all of steering gold"
+    def _basis(self, round_: int) -> tuple[Basis, str]:
+        """What round ``round_`` chooses gold rows by, and how it is known."""
+        task, warehouse = self._task, self._warehouse
+        key = loop_key(task, round_)
+        if task.spec.how.extrapolates == "gold":
+            return read_basis(task, warehouse, key, self._gold, None, None, ahead=True), "all of steering gold"
         for earlier in range(round_, -1, -1):
             state = self._board.step(ERROR_SET, earlier)
             if self._board.is_live(ERROR_SET, earlier) and state.part is not None:
                 said = "errors known" if earlier == round_ else f"assumed as many errors as in round {earlier}"
-                return state.part.read(), said
+                known = read_basis(task, warehouse, key.at(earlier), self._gold, state.part.read(), None, ahead=True)
+                return known, said
         count = math.ceil(ASSUMED_ERRORS * self._steer.height)
-        drawn = self._steer.sample(count, seed=self._task.spec.seed)
-        return _mistaken(self._task, drawn), f"assumed {ASSUMED_ERRORS:.0%} errors"
+        errors = mistaken(task, self._steer.sample(count, seed=task.spec.seed))
+        basis = read_basis(task, warehouse, key, self._gold, errors, None, ahead=True)
+        return replace(basis, said=assumed(basis)), f"assumed {ASSUMED_ERRORS:.0%} errors"
 
-    def _imagine_sources(self, sources: pl.DataFrame, round_: int) -> tuple[Cost, int]:
+    def _imagine_sources(self, basis: Basis, round_: int) -> tuple[Cost, int]:
         """Mean cost of the extrapolated set of a round."""
         task = self._task
         live = self._warehouse.live(SEED_SET, loop_key(task, round_).columns())
         seen = None if live is None else live.read()
+        choice, sources = choose(task, basis, round_), basis.rows()
 
         def extrapolate(session: TeacherSession, gates: Gates, written: Written, verify: Verify | None) -> None:
             if seen is not None:
                 gates.remember(seen)
-            write_extrapolated_set(task, session, sources, round_, gates, written, verify)
+            shown = diagnosed(task, session, choice, sources, round_, written)
+            write_extrapolated_set(task, session, sources, round_, gates, written, verify, shown)
 
-        rows = sum(source_wanted(task, sources, round_).values())
+        rows = sum(choice.wanted().values())
         return self._imagine(EXTRAPOLATED_SET, round_, math.ceil(rows / task.spec.rows.per_call), extrapolate)
 
     def _imagine(self, asset: str, asked_in: int, requests: int, step: _Step) -> tuple[Cost, int]:
         """Mean cost of a step with about so many requests at first, and how many the ledger answers."""
         rates = {kind: found for (name, kind), found in self._rates.items() if name == asset}
+        rates.setdefault(DIAGNOSIS, Rates(characters=CHARACTERS_PER_DIAGNOSIS))
         uncertain = any(found.accepted_share < 1 or found.repeated for found in rates.values())
         runs = min(MOST_RUNS, math.ceil(REQUESTS_TO_IMAGINE / max(1, requests))) if uncertain else 1
         costs, recalled = Cost(), 0
@@ -276,15 +288,6 @@ def _lengths(task: Task, steer: pl.DataFrame) -> dict[str | None, float]:
     lengths: dict[str, int] = dict(each.iter_rows())
     rows: dict[str | None, float] = {key: LONGER * length + around for key, length in lengths.items()}
     return {**rows, None: sum(lengths.values()) / len(lengths) + around}
-
-
-def _mistaken(task: Task, rows: pl.DataFrame) -> pl.DataFrame:
-    """Gold rows as errors, with another label as the prediction."""
-    if task.spec.kind == "qa":
-        return rows.with_columns(pl.col("answer").alias("prediction"))
-    labels = list(task.spec.labels)
-    other = dict(zip(labels, [*labels[1:], labels[0]], strict=True))
-    return rows.with_columns(pl.col("label").replace_strict(other).alias("prediction"))
 
 
 def _paid(warehouse: Warehouse, key: RoundKey, asset: str) -> Cost:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3_assets.generation import filling, verify
 from s3_assets.generation.rates import Rates, message_characters
-from s3_assets.prompting.contract import LABEL, RATIONALES, written_fields
+from s3_assets.prompting.contract import DIAGNOSIS, LABEL, RATIONALES, written_fields
 from s3_assets.tasks.load import Task
 from s3_assets.tasks.spec import ANSWER
 from s3_assets.teacher.answer import Answer, Read, Received, UnusableAnswer
@@ -143,7 +143,7 @@ class Imagined:
 
     def _imagine(self, request: TeacherRequest) -> Any:
         rates = self.rates[request.kind]
-        one = {RATIONALES: self.task.spec.rationales.per_label, LABEL: 1}
+        one = {RATIONALES: self.task.spec.rationales.per_label, LABEL: 1, DIAGNOSIS: 1}
         rows = one.get(request.kind, request.rows_requested)
         length = rates.characters if rates.characters is not None else self.lengths[request.gold_id]
         read = rates.answers * rates.read * message_characters(request)
@@ -156,6 +156,8 @@ class Imagined:
             allowed = request.schema["properties"][LABEL]["enum"]
             own = request.label in allowed and self.rng.random() < AGREEING
             return request.label if own else self.rng.choice(allowed)
+        if request.kind == DIAGNOSIS:
+            return "imagined".ljust(round(length), "d")
         if request.kind == RATIONALES:
             return [f"{number} ".ljust(round(length), "r") for number in range(rows)]
         return [self._row(request, accepted) for accepted in self._accepted(rates, rows)]

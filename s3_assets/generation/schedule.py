@@ -6,6 +6,9 @@ Belongs here: sizes that follow from the declaration alone. Does not belong here
 
 from s3_assets.tasks.load import Task
 
+# Questions of a round about what errors have in common, where the strategy shows the teacher a diagnosis.
+MOST_DIAGNOSES = 5
+
 
 def budget(task: Task) -> int:
     """Rows and label questions that an arm may ask for: the same for all arms of a task, less what a strategy saves."""
@@ -26,7 +29,7 @@ def seed_size(task: Task) -> int:
     how, rows = task.spec.how, task.spec.rows
     if how.grown:
         return _rows(task, budget(task))
-    return rows.seed if how.seed_share is None else _rows(task, how.seed_share * budget(task))
+    return _rows(task, how.budget * rows.seed if how.seed_share is None else how.seed_share * budget(task))
 
 
 def round_size(task: Task, round_: int) -> int:
@@ -36,15 +39,16 @@ def round_size(task: Task, round_: int) -> int:
     of the last: a loop may go on for longer than a comparison.
     """
     how, rows = task.spec.how, task.spec.rows
+    asked = MOST_DIAGNOSES if "diagnosis" in how.shows else 0
     if how.seed_share is None and how.steps is None and how.growth == 1:
-        return _rows(task, rows.per_round)
+        return max(1, _rows(task, how.budget * rows.per_round - asked))
     whole = how.budget * (rows.seed + task.spec.experiment.rounds * rows.per_round)
-    seed = rows.seed if how.seed_share is None else how.seed_share * whole
+    seed = how.budget * rows.seed if how.seed_share is None else how.seed_share * whole
     parts = [how.growth**step for step in range(rounds_of(task))]
     # Cut at rounded places, so that the parts add up to the whole.
     place = min(round_, len(parts) - 1)
     before, after = (max(0.0, whole - seed) * sum(parts[:end]) / sum(parts) for end in (place, place + 1))
-    return max(1, _rows(task, after) - _rows(task, before))
+    return max(1, _rows(task, after - asked) - _rows(task, before))
 
 
 def _rows(task: Task, allotted: float) -> int:

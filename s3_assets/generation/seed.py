@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from s3_assets.generation.answers import read_answer
 from s3_assets.generation.contexts import Context, given, kept
 from s3_assets.generation.filling import (
@@ -32,6 +34,7 @@ from s3_assets.prompting.contract import (
     written_fields,
 )
 from s3_assets.quality.gates import Gates
+from s3_assets.selection.allocation import divided
 from s3_assets.store.identity import digest, example_id
 from s3_assets.tasks.answers import locate
 from s3_assets.tasks.files import named_file, text_column
@@ -49,8 +52,9 @@ def write_seed_set(
     written: Written,
     sublabels: Shares | None = None,
     verify: Verify | None = None,
+    steer: pl.DataFrame | None = None,
 ) -> None:
-    """Ask for the rows of the seed set, spread evenly over the labels.
+    """Ask for the rows of the seed set, spread over the labels as ``seed_wanted`` says; ``steer`` is needed for that.
 
     Single texts: rationales per label first, a few drawn for each request. Pairs and questions: the second text for a
     context drawn from ``contexts``. Labels that got no rationales are written without. ``sublabels`` holds the
@@ -61,7 +65,7 @@ def write_seed_set(
     fill(
         session,
         seed_plan(task, rationales, contexts, sublabels),
-        seed_wanted(task),
+        seed_wanted(task, steer),
         gates,
         written,
         verify,
@@ -69,10 +73,27 @@ def write_seed_set(
     )
 
 
-def seed_wanted(task: Task) -> dict[str, int]:
-    """Rows asked for by label; the first labels get the remainder."""
-    share, rest = divmod(seed_size(task), len(task.spec.labels))
-    return {label: share + (place < rest) for place, label in enumerate(task.spec.labels)}
+def seed_wanted(task: Task, steer: pl.DataFrame | None = None) -> dict[str, int]:
+    """Rows asked for by label, alike; the first labels get the remainder.
+
+    With prior gold in the shares that labels have in ``steer`` (steering gold, column label), at least one each.
+    ``ValueError`` where that is not given.
+    """
+    labels, size = list(task.spec.labels), seed_size(task)
+    if task.spec.how.prior == "uniform":
+        share, rest = divmod(size, len(labels))
+        return {label: share + (place < rest) for place, label in enumerate(labels)}
+    if steer is None:
+        raise ValueError("prior: gold takes the shares of labels from steering gold; give it")
+    found = steer["label"].to_list()
+    wanted = divided(size, {label: found.count(label) for label in labels})
+    for label in labels:
+        if wanted[label] == 0:
+            # From the label that has the most, where that leaves it one.
+            most = max(labels, key=wanted.__getitem__)
+            wanted[most] -= wanted[most] > 1
+            wanted[label] = 1
+    return wanted
 
 
 def rationale_requests(task: Task) -> list[TeacherRequest]:

@@ -10,12 +10,13 @@ from typing import Any
 
 from s3_assets.generation.contexts import contexts_digest
 from s3_assets.generation.schedule import round_size, rounds_of, seed_size
-from s3_assets.prompting.templates import wording
+from s3_assets.prompting.templates import wording, wording_shown
 from s3_assets.store.identity import digest
 from s3_assets.store.parts import Part, RoundKey
 from s3_assets.tasks.files import named_file
 from s3_assets.tasks.gold import gold_digest
 from s3_assets.tasks.load import Task
+from s3_assets.tasks.strategy import Strategy
 from s3_assets.teacher.endpoint import base_url
 from s3_assets.teacher.request import sampling, teacher_id
 
@@ -27,7 +28,7 @@ EXPERIMENT, LEADERBOARD, REPORT = "experiment", "leaderboard", "report"
 ROUND_ASSETS = (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT, EXTRAPOLATED_SET)
 
 # Raised when a step's code changes what it writes for the same inputs.
-CODE_VERSIONS = {GOLD: 3, SEED_SET: 5, TRAINED_MODEL: 2, ERROR_SET: 2, EXTRAPOLATED_SET: 5, DRIFT: 3}
+CODE_VERSIONS = {GOLD: 3, SEED_SET: 5, TRAINED_MODEL: 3, ERROR_SET: 2, EXTRAPOLATED_SET: 5, DRIFT: 3}
 
 
 def loop_key(task: Task, round_: int) -> RoundKey:
@@ -58,7 +59,12 @@ def upstream(task: Task, asset: str, round_: int) -> list[tuple[str, int]]:
         TRAINED_MODEL: [SEED_SET] if how.synthetic else [],
         ERROR_SET: [TRAINED_MODEL],
         DRIFT: [SEED_SET],
-        EXTRAPOLATED_SET: [SEED_SET, ERROR_SET] if how.extrapolates == "errors" else [SEED_SET],
+        # Doubt is of the student's predictions, which follow from it.
+        EXTRAPOLATED_SET: [
+            SEED_SET,
+            *([ERROR_SET] if how.extrapolates == "errors" else []),
+            *([TRAINED_MODEL] if how.by == "doubt" else []),
+        ],
     }[asset]
     return [(GOLD, 0), *((name, round_) for name in within)]
 
@@ -84,13 +90,15 @@ def _declared(task: Task, asset: str, round_: int) -> Any:
         return _declared_seed(task)
     if asset == TRAINED_MODEL:
         judged = spec.qa.model_dump() if spec.kind == "qa" else None
-        return [spec.student.model_dump(), list(spec.labels), spec.seed, judged, trains_on_gold(task, round_)]
+        options = spec.how.model_dump(include={"steers", "cross_fit", "ensemble", "distil", "weights"})
+        gold = trains_on_gold(task, round_)
+        return [spec.student.model_dump(), list(spec.labels), spec.seed, judged, gold, options]
     if asset == DRIFT:
         return [spec.drift.model_dump(), list(spec.fields_written), spec.seed]
     if asset == EXTRAPOLATED_SET:
         how = [spec.how.extrapolates, spec.how.one_each, spec.how.shows_prediction]
         rows: list[Any] = [spec.rows.per_error, round_size(task, round_), spec.rows.per_call, spec.rows.refill]
-        return [*_asked(task), *rows, how, *_judged(task)]
+        return [*_asked(task), *rows, how, *_judged(task), *_chosen(task)]
     return None
 
 
@@ -102,7 +110,32 @@ def _declared_seed(task: Task) -> list[Any]:
         gated = [spec.kind, list(spec.labels), spec.pair.model_dump(), spec.fields.model_dump()]
         return [own, gated, spec.gates.model_dump(), spec.shortcuts.model_dump()]
     asked = [seed_size(task), spec.rows.per_call, spec.rows.refill]
-    return [*_asked(task), *asked, rationales, contexts_digest(task), *_judged(task)]
+    return [*_asked(task), *asked, rationales, contexts_digest(task), *_judged(task), *_changed(task, _OF_SEEDS)]
+
+
+# Options that decide about rows, beside those that were there first.
+_OF_SEEDS = ("prior", "steers")
+_OF_ROUNDS = (*_OF_SEEDS, "by", "keep", "skips", "explore", "shows")
+
+
+def _changed(task: Task, options: tuple[str, ...]) -> list[Any]:
+    """Options that are not as in the paper's loop; nothing where all are, so that older parts stay what they are."""
+    paper, how = Strategy(), task.spec.how
+    found = {name: getattr(how, name) for name in options if getattr(how, name) != getattr(paper, name)}
+    return [found] if found else []
+
+
+def _chosen(task: Task) -> list[Any]:
+    """What decides which gold rows are written from and what is shown of them."""
+    spec, how = task.spec, task.spec.how
+    found = _changed(task, _OF_ROUNDS)
+    if how.shows:
+        found.append(wording_shown(task))
+    if "mislabelled" in how.skips:
+        found.append([spec.student.weights, spec.student.max_length])
+    if "contrast" in how.shows and how.cross_fit:
+        found.append(how.cross_fit)
+    return found
 
 
 def _asked(task: Task) -> list[Any]:

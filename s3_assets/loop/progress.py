@@ -1,4 +1,4 @@
-"""How the loop is doing: gains on selecting gold and one row of figures per round.
+"""How the loop is doing: gains on held-out gold and one row of figures per round.
 
 Belongs here: figures read from live parts, for the stop rule, ``status`` and the closing table. Does not belong
 here: printing them (``cli/``), the rule itself (``stop.py``).
@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from s3_assets.drift.names import GOLD_STEER
+from s3_assets.loop.cross_fitting import held_out
 from s3_assets.loop.fingerprints import DRIFT, SEED_SET, TRAINED_MODEL, loop_key
 from s3_assets.loop.steps import live_predictions
 from s3_assets.loop.stop import Gain, gains
@@ -44,7 +45,8 @@ class Score:
 class RoundFigures:
     """What one round came to. A score is None when its split has no rows or the round has no model.
 
-    Of questions a score counts exact matches, and ``select_f1`` and ``test_f1`` are mean F1s, 0 to 1.
+    ``select`` is of steering gold judged by students of folds where no selecting gold judges the round. Of questions a
+    score counts exact matches, and ``select_f1`` and ``test_f1`` are mean F1s, 0 to 1.
     """
 
     round: int
@@ -61,27 +63,30 @@ class RoundFigures:
 
 
 def selecting_gains(task: Task, warehouse: Warehouse, last_round: int) -> list[Gain]:
-    """Gains on selecting gold of rounds 1 to ``last_round``, for questions in F1. Reads no other split."""
+    """Gains on held-out gold of rounds 1 to ``last_round``, for questions in F1. Reads no test gold.
+
+    Empty where the strategy holds no gold out: all of it steers, without folds.
+    """
     scored = pl.coalesce("f1", pl.col("correct").cast(pl.Float64)).alias("score")
-    return gains([_split(task, warehouse, round_, "select").with_columns(scored) for round_ in range(last_round + 1)])
+    said = (live_predictions(warehouse, loop_key(task, round_)) for round_ in range(last_round + 1))
+    return gains([held_out(predictions).with_columns(scored) for predictions in said])
 
 
 def round_figures(task: Task, warehouse: Warehouse, round_: int) -> RoundFigures:
     """Figures of a round, from its live parts."""
     key = loop_key(task, round_).columns()
     seed_set, drift, model = (warehouse.live(name, key) for name in (SEED_SET, DRIFT, TRAINED_MODEL))
-    rows = {split: _split(task, warehouse, round_, split) for split in ("steer", "select", "test")}
-    scores = {split: _score(predictions) for split, predictions in rows.items()}
+    said = live_predictions(warehouse, loop_key(task, round_))
+    steering = said.filter(pl.col("split") == "steer")
     trained = model.read().row(0, named=True) if model else {}
     measured = _headline(drift.read()) if drift else {}
-    steer = scores["steer"]
     return RoundFigures(
         round=round_,
         rows=seed_set.read().height if seed_set else 0,
-        errors=rows["steer"].filter(~pl.col("correct")).height if steer else None,
-        steer=steer,
-        select=scores["select"],
-        test=scores["test"],
+        errors=steering.filter(~pl.col("correct")).height if steering.height else None,
+        steer=_score(steering),
+        select=_score(held_out(said)),
+        test=_score(said.filter(pl.col("split") == "test")),
         drift=measured.get("value"),
         drift_floor=measured.get("floor"),
         train_seconds=trained.get("train_seconds"),
@@ -97,10 +102,6 @@ def _headline(drift: pl.DataFrame) -> dict[str, Any]:
         return {}
     found = drift.filter(pl.col("label").is_null(), reference=GOLD_STEER, metric=HEADLINE_DRIFT)
     return found.row(0, named=True) if found.height else {}
-
-
-def _split(task: Task, warehouse: Warehouse, round_: int, split: str) -> pl.DataFrame:
-    return live_predictions(warehouse, loop_key(task, round_)).filter(pl.col("split") == split)
 
 
 def _score(predictions: pl.DataFrame) -> Score | None:

@@ -11,6 +11,7 @@ import polars as pl
 
 from s3_assets.generation.filling import ROW, SURPLUS
 from s3_assets.loop.checks import Check
+from s3_assets.loop.cross_fitting import held_out
 from s3_assets.quality.near import count_near_duplicates, near_pairs
 from s3_assets.quality.words import words
 
@@ -170,15 +171,15 @@ def splits_apart(gold: pl.DataFrame, fields: Sequence[str]) -> Check:
 
 
 def beats_majority(predictions: pl.DataFrame, kind: str) -> Check:
-    """The student is right more often, on selecting gold, than by always naming its commonest label."""
-    select = predictions.filter(pl.col("split") == "select")
+    """Students are right more often, on gold held out from them, than by always naming its commonest label."""
+    select = held_out(predictions)
     if kind == "qa":
         return _passes(BEATS_MAJORITY, "not measured: answers have no commonest label")
     if select.is_empty():
-        return _passes(BEATS_MAJORITY, "not measured: no selecting gold, or the student was trained on it")
+        return _passes(BEATS_MAJORITY, "not measured: no gold is held out from the student")
     (label, commonest), *_ = _counts(select["label"]).items()
     accuracy, majority = int(select["correct"].sum()) / select.height, commonest / select.height
-    detail = f"{accuracy:.1%} right on {select.height} rows of selecting gold; always {label} gives {majority:.1%}"
+    detail = f"{accuracy:.1%} right on {select.height} rows of held-out gold; always {label} gives {majority:.1%}"
     return _warns(BEATS_MAJORITY, accuracy > majority, detail, {"accuracy": accuracy, "majority_share": majority})
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from s3_assets.drift.names import GOLD_STEER
-from s3_assets.generation.contexts import read_contexts, writable
+from s3_assets.generation.contexts import read_contexts
+from s3_assets.generation.diagnosis import diagnosed
 from s3_assets.generation.extrapolate import write_extrapolated_set
 from s3_assets.generation.seed import write_seed_set
 from s3_assets.generation.sublabels import count_sublabels
@@ -36,6 +37,7 @@ from s3_assets.loop.quality_checks import (
     splits_apart,
 )
 from s3_assets.loop.reviews import read_reviewed_gold, read_reviews
+from s3_assets.loop.sources import read_basis, write_sources
 from s3_assets.loop.training import train_round
 from s3_assets.loop.uses import gold_in_use
 from s3_assets.loop.writing import (
@@ -48,6 +50,7 @@ from s3_assets.loop.writing import (
     writing,
 )
 from s3_assets.quality.gates import open_gates
+from s3_assets.selection.choose import choose
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.store.tables import table
 from s3_assets.tasks.gold_spec import SPLITS
@@ -95,7 +98,7 @@ def make_seed_set(
                     second_opinions(task, warehouse, key, SEED_SET, run_id, session, gold, None, written) as verify,
                 ):
                     sublabels = count_sublabels(task, session, steer, written)
-                    write_seed_set(task, session, contexts, gates, written, sublabels, verify)
+                    write_seed_set(task, session, contexts, gates, written, sublabels, verify, steer)
                 numbers = session.tally.numbers()
             against_shortcuts(task, written, gold)
         rows = frame_of(SEED_SET, written.accepted, {**key.columns(), "origin": origin, "first_round": 0})
@@ -144,7 +147,8 @@ def make_seed_set(
 def make_trained_model(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
     """Train the student from its checkpoint on the round's seed set, then predict the gold rows it was not trained on.
 
-    Arms that add gold train their last student on steering and selecting gold too, those of gold alone on nothing else.
+    With cross-fitting students of folds are trained beside it and judge steering gold. Arms that add gold train their
+    last student on steering and selecting gold too, those of gold alone on nothing else.
     """
     key = loop_key(task, round_)
 
@@ -197,29 +201,32 @@ def make_error_set(task: Task, warehouse: Warehouse, round_: int, force: bool = 
 def make_extrapolated_set(
     task: Task, warehouse: Warehouse, round_: int, force: bool = False, run_id: str | None = None
 ) -> StepResult:
-    """New examples for the next round's seed set, from the errors of the round or, in GoldGen, from steering gold.
+    """New examples for the next round's seed set, from the steering gold that the strategy chooses: the round's errors.
 
-    ``run_id``: see ``make_seed_set``.
+    What was chosen is the round's part of table ``sources``. ``run_id``: see ``make_seed_set``.
     """
     key = loop_key(task, round_)
 
     def make(inputs: Inputs) -> Made:
         gold = gold_in_use(task, inputs[GOLD].read())
-        by_errors = ERROR_SET in inputs
-        sources = inputs[ERROR_SET].read() if by_errors else gold.filter(pl.col("split") == "steer")
-        sources = writable(task, sources, gold)
+        errors = inputs[ERROR_SET].read() if ERROR_SET in inputs else None
         seen = inputs[SEED_SET].read()
+        basis = read_basis(task, warehouse, key, gold, errors, seen)
+        choice, sources = choose(task, basis, round_), basis.rows()
         gates = open_gates(task, gold, seen)
         with writing(warehouse, EXTRAPOLATED_SET, key) as written:
             with (
                 teacher_session(task, warehouse, key, EXTRAPOLATED_SET, run_id) as session,
                 second_opinions(task, warehouse, key, EXTRAPOLATED_SET, run_id, session, gold, seen, written) as verify,
             ):
-                write_extrapolated_set(task, session, sources, round_, gates, written, verify)
+                choice = diagnosed(task, session, choice, sources, round_, written)
+                # Before the step's own part: whoever sees that live must find what it was written from.
+                write_sources(warehouse, key, choice)
+                write_extrapolated_set(task, session, sources, round_, gates, written, verify, choice)
             against_shortcuts(task, written, gold)
-        model_id = sources["model_id"][0] if by_errors and sources.height else None
+        model_id = errors["model_id"][0] if errors is not None and errors.height else None
         rows = frame_of(EXTRAPOLATED_SET, written.accepted, {**key.columns(), "model_id": model_id})
-        return rows, {**session.tally.numbers(), "sources": sources.height, **counts(rows, written)}
+        return rows, {**session.tally.numbers(), **choice.numbers(), **counts(rows, written)}
 
     def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
         return check_rows(

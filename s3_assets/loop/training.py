@@ -1,30 +1,38 @@
-"""One round's training: the student trained, saved, and asked about the gold rows it was not trained on.
+"""One round's training: students trained, one saved, and each asked about gold that it was not trained on.
 
 Belongs here: joining training, saving and prediction into rows of ``trained_model`` and ``predictions``, and taking
-them over from another arm that trained the same. Does not belong here: the training loop itself (``student/``),
-reading and writing parts of a step (``steps.py``).
+them over from another arm that trained the same. Does not belong here: the training loop itself (``student/``), what
+rows are given to it (``training_rows.py``), dividing gold (``cross_fitting.py``), reading and writing parts of a step
+(``steps.py``).
 """
 
 import json
 import logging
 import secrets
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from s3_assets.loop.cross_fitting import Fold, folds, held_out
 from s3_assets.loop.fingerprints import CODE_VERSIONS, TRAINED_MODEL
+from s3_assets.loop.training_rows import INPUT, joined, softened, synthetic, taught, weighs, weighted
 from s3_assets.store.identity import digest, frame_digest
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.store.tables import table
 from s3_assets.tasks.gold_spec import SPLITS
 from s3_assets.tasks.load import Task
+from s3_assets.tasks.strategy import Strategy
+
+# Torch and transformers, about 2.5 s: imported where a student is trained.
+if TYPE_CHECKING:
+    from s3_assets.student.kinds import AnyStudent
+    from s3_assets.student.train import TrainedStudent
 
 log = logging.getLogger(__name__)
 
-_INPUT = ("text", "text2", "label", "answer", "answer_start")
 _JUDGED = ("text", "text2", "label", "answer", "answer_start", "answers")
 
 
@@ -38,11 +46,17 @@ class TrainedRound:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What a training follows from. ``judged`` are the gold rows predicted afterwards: none that it was trained on."""
+    """What a training follows from.
+
+    ``judged`` is the gold that the round's own student judges, ``folds`` that which students of folds judge.
+    ``steer`` is all of steering gold.
+    """
 
     training: pl.DataFrame
     select: pl.DataFrame
     judged: pl.DataFrame
+    folds: list[Fold]
+    steer: pl.DataFrame
     gold_rows: int
     fingerprint: str
     key: str
@@ -60,9 +74,14 @@ def train_round(
 ) -> TrainedRound:
     """Train on ``seed_set``, choose the epoch on selecting gold, save the model, predict gold rows.
 
-    ``with_gold`` trains on steering and selecting gold too (alone where ``seed_set`` is None): then nothing is left to
-    choose the epoch on, the last is kept, and test rows alone are predicted. Test rows are predicted and reported;
-    nothing here depends on them. With ``shared``, a training that another arm did from the same inputs is taken over.
+    ``gold`` has the uses that the strategy puts it to. ``with_gold`` trains on steering and selecting gold too (alone
+    where ``seed_set`` is None): then nothing is left to choose the epoch on, the last is kept, and test rows alone are
+    predicted. Test rows are predicted and reported; nothing here depends on them. With ``shared``, a training that
+    another arm did from the same inputs is taken over.
+
+    With folds (cross-fitting: Chernozhukov et al. 2018) the steering gold of each is judged by a student that was
+    trained on all but what follows from it: rows written from it, its own rows, weights measured on it. Those students
+    are not kept, unless they answer together with the round's own.
     """
     inputs = _inputs(task, key, seed_set, gold, with_gold)
     model_id = f"m_{digest([key.columns(), inputs.key], 8)}"
@@ -75,39 +94,61 @@ def train_round(
 
 
 def _inputs(task: Task, key: RoundKey, seed_set: pl.DataFrame | None, gold: pl.DataFrame, with_gold: bool) -> _Inputs:
-    synthetic = table("seed_set").schema if seed_set is None else seed_set.schema
-    rows = pl.DataFrame(schema=synthetic) if seed_set is None else seed_set
-    test = pl.col("split") == "test"
-    own = gold.filter(~test) if with_gold else gold.clear()
-    training = pl.concat([rows.select(_INPUT), own.select(_INPUT)])
-    judged = gold.filter(test) if with_gold else gold
-    select = (gold.clear() if with_gold else gold.filter(pl.col("split") == "select")).select(_JUDGED)
-    fingerprint = frame_digest(training)
-    spec = task.spec
+    spec, split = task.spec, pl.col("split")
+    own = gold.filter(split != "test") if with_gold else gold.clear()
+    training = joined(seed_set, own)
+    steer = gold.filter(split == "steer")
+    parts = folds(steer, spec.how.cross_fit, key.seed)
+    judged = gold.filter(split == "test") if with_gold else gold
+    judged = judged.filter(split != "steer") if parts else judged
+    select = (gold.clear() if with_gold else gold.filter(split == "select")).select(_JUDGED)
+    fingerprint = frame_digest(training.select(INPUT))
     judging = spec.qa.model_dump() if spec.kind == "qa" else None
     version = CODE_VERSIONS[TRAINED_MODEL]
     follows = [version, spec.student.model_dump(), list(spec.labels), judging, key.seed, frame_digest(judged)]
-    return _Inputs(training, select, judged, own.height, fingerprint, digest([fingerprint, *follows]))
+    if parts or weighs(task):
+        # Which row was written from which gold row says nothing of a training without these.
+        options = _how(task).model_dump(include={"ensemble", "distil", "weights"})
+        dealt = [[part.number, part.gold["gold_id"].to_list()] for part in parts]
+        follows += [options, dealt, frame_digest(steer), training["gold_id"].to_list()]
+    return _Inputs(training, select, judged, parts, steer, own.height, fingerprint, digest([fingerprint, *follows]))
+
+
+def _how(task: Task) -> Strategy:
+    """The strategy as far as training can follow it: what goes by labels is left out where there are answers."""
+    if task.spec.kind != "qa":
+        return task.spec.how
+    return task.spec.how.model_copy(update={"ensemble": False, "distil": False, "weights": "none"})
 
 
 def _train(task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs, model_id: str) -> TrainedRound:
-    from s3_assets.student.train import train_student  # imports torch and transformers, about 2.5 s
+    from s3_assets.student.ensemble import EnsembleStudent
     from s3_assets.student.weights import weights_digest
 
-    spec = task.spec
-    questions = spec.qa if spec.kind == "qa" else None
-    trained = train_student(inputs.training, inputs.select, list(spec.labels), spec.student, key.seed, questions)
+    spec, how = task.spec, _how(task)
+    training = _Training(task, warehouse, key, inputs)
+    others = _train_folds(task, key, inputs, training)
+    rows = training.weighted(inputs.training, inputs.steer)
+    if how.distil and others.students:
+        told = EnsembleStudent(others.students).probabilities(synthetic(rows))
+        rows = softened(rows, list(spec.labels), told)
+    if inputs.folds:
+        log.info("round %d: the student of all rows", key.round)
+    own = training.train(rows)
+    together = how.ensemble and others.students
+    answering = EnsembleStudent([own.student, *others.students]) if together else own.student
     with tempfile.TemporaryDirectory() as scratch:
         # A folder of its own for every training: an older part of the same round keeps its weights.
         kept = warehouse.model_folder(key) / f"{model_id}-{secrets.token_hex(2)}" if task.keeps_weights else None
         folder = kept or Path(scratch) / "model"
-        trained.student.save(folder)
+        answering.save(folder)
         weights = weights_digest(folder)
-    answers = trained.student.predict(inputs.judged.select(_JUDGED))
-    predictions = _predictions(answers, inputs.judged, key, model_id)
+    constants: dict[str, Any] = {**key.columns(), "model_id": model_id}
+    said = [_predictions(answering, inputs.judged, None), *others.predictions]
+    said += [_predictions(own.student, fold.gold, fold.number) for fold in others.unseen]
+    predictions = _marked(pl.concat(said), constants)
     row = {
-        **key.columns(),
-        "model_id": model_id,
+        **constants,
         "path": None if kept is None else str(kept.relative_to(warehouse.root)),
         "weights": spec.student.weights,
         "weights_digest": weights,
@@ -116,14 +157,64 @@ def _train(task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs, mod
         "training_fingerprint": inputs.fingerprint,
         "training_key": inputs.key,
         "hyperparameters": json.dumps(spec.student.model_dump(), sort_keys=True),
-        "epochs": trained.epochs,
-        "best_epoch": trained.best_epoch,
-        "history": json.dumps(trained.history),
-        **_scores(predictions, questions is not None),
-        "train_seconds": trained.seconds,
-        "device": trained.device,
+        "epochs": own.epochs,
+        "best_epoch": own.best_epoch,
+        "history": json.dumps(own.history),
+        **_scores(predictions, spec.kind == "qa"),
+        "train_seconds": own.seconds + others.seconds,
+        "device": own.device,
     }
     return TrainedRound(pl.DataFrame([row], schema=table("trained_model").schema), predictions)
+
+
+@dataclass
+class _OfFolds:
+    """What the students of folds came to; ``unseen`` are folds that need none, ``students`` those asked again."""
+
+    predictions: list[pl.DataFrame] = field(default_factory=list)
+    students: "list[AnyStudent]" = field(default_factory=list)
+    unseen: list[Fold] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def _train_folds(task: Task, key: RoundKey, inputs: _Inputs, training: "_Training") -> _OfFolds:
+    found, how = _OfFolds(), _how(task)
+    for fold in inputs.folds:
+        rows = fold.without(inputs.training)
+        if rows.height == inputs.training.height and not weighs(task):
+            # Nothing follows from its gold, as in round 0: the round's own student is its student.
+            found.unseen.append(fold)
+            continue
+        log.info("round %d: fold %d of %d", key.round, fold.number, how.cross_fit)
+        trained = training.train(training.weighted(rows, fold.without(inputs.steer)))
+        found.predictions.append(_predictions(trained.student, fold.gold, fold.number))
+        found.seconds += trained.seconds
+        # Students of 90 MB: held only where they are asked again.
+        if how.ensemble or how.distil:
+            found.students.append(trained.student)
+    return found
+
+
+class _Training:
+    """Trainings of one round, which differ in their rows alone."""
+
+    def __init__(self, task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs) -> None:
+        from s3_assets.loop.text_vectors import TextVectors, serve
+
+        self._spec, self._task, self._select, self._seed = task.spec, task, inputs.select, key.seed
+        self._vectors = TextVectors(warehouse, task.name)
+        self._served = self._vectors if serve(task.spec.student) else None
+
+    def train(self, rows: pl.DataFrame) -> "TrainedStudent":
+        from s3_assets.student.train import train_student
+
+        spec = self._spec
+        questions = spec.qa if spec.kind == "qa" else None
+        labels = list(spec.labels)
+        return train_student(taught(rows), self._select, labels, spec.student, self._seed, questions, self._served)
+
+    def weighted(self, rows: pl.DataFrame, steer: pl.DataFrame) -> pl.DataFrame:
+        return weighted(self._task, rows, steer, self._vectors, self._seed)
 
 
 def _done_elsewhere(task: Task, warehouse: Warehouse, key: RoundKey, training_key: str) -> TrainedRound | None:
@@ -161,23 +252,26 @@ def _marked(rows: pl.DataFrame, own: dict[str, Any]) -> pl.DataFrame:
     return rows.with_columns(pl.lit(value, rows.schema[name]).alias(name) for name, value in own.items())
 
 
-def _predictions(answers: pl.DataFrame, gold: pl.DataFrame, key: RoundKey, model_id: str) -> pl.DataFrame:
-    schema = table("predictions").schema
+def _predictions(student: "AnyStudent", gold: pl.DataFrame, fold: int | None) -> pl.DataFrame:
+    """Rows of table ``predictions`` for ``gold``, round and model left null."""
+    schema, answers = table("predictions").schema, student.predict(gold.select(_JUDGED))
     judged = gold.select("gold_id", "split", pl.coalesce("answer", "label").alias("label"))
     rows = pl.concat([judged, answers.drop("label", strict=False)], how="horizontal")
-    constants = {**key.columns(), "model_id": model_id}
-    absent = [name for name in ("exact_match", "f1") if name not in rows.columns]
-    return rows.with_columns(
-        *(pl.lit(None, schema[name]).alias(name) for name in absent),
-        *(pl.lit(value, schema[name]).alias(name) for name, value in constants.items()),
-    ).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    rows = rows.with_columns(pl.lit(fold, pl.Int64).alias("fold"))
+    absent = [name for name in schema if name not in rows.columns]
+    return rows.with_columns(pl.lit(None, schema[name]).alias(name) for name in absent).select(
+        pl.col(name).cast(dtype) for name, dtype in schema.items()
+    )
 
 
 def _scores(predictions: pl.DataFrame, questions: bool) -> dict[str, float | None]:
-    """Share right and, for questions, mean F1 of each split; an exact match is what is right about an answer."""
+    """Share right and, for questions, mean F1 of each split; an exact match is what is right about an answer.
+
+    Where no selecting gold was judged, its scores are those of the steering gold that students of folds judged.
+    """
     found: dict[str, float | None] = {}
     for split in SPLITS:
-        rows = predictions.filter(pl.col("split") == split)
+        rows = held_out(predictions) if split == "select" else predictions.filter(pl.col("split") == split)
         right = rows["exact_match"] if questions else rows["correct"].cast(pl.Float64)
         found[f"{split}_accuracy"] = float(right.to_numpy().mean()) if rows.height else None
         found[f"{split}_f1"] = float(rows["f1"].to_numpy().mean()) if rows.height and questions else None

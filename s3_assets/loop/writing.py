@@ -28,7 +28,7 @@ from s3_assets.tasks.load import Task
 from s3_assets.teacher.session import TeacherSession
 
 # Tables that the steps of a round write beside the parts of their assets.
-BESIDE_ROUND, BESIDE_STEP = ("predictions", "shortcuts"), ("rejected", "verdicts")
+BESIDE_ROUND, BESIDE_STEP = ("predictions", "shortcuts", "sources"), ("rejected", "verdicts")
 
 
 @contextmanager

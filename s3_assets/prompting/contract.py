@@ -15,9 +15,10 @@ from s3_assets.tasks.spec import ANSWER
 RATIONALES = "rationales"
 EXAMPLES = "examples"
 LABEL = "label"
+DIAGNOSIS = "diagnosis"
 
 # Order of the keys in the JSON block; only those that apply are written.
-_ORDER = ("label", "sublabel", "labels", "count", "rationales", "given", "example")
+_ORDER = ("label", "sublabel", "labels", "count", "rationales", "given", "example", "contrast", "diagnosis", "errors")
 
 
 def messages(
@@ -26,7 +27,8 @@ def messages(
     """System and user message of a request. The user message ends with ``facts`` as a fenced JSON block.
 
     The block keeps example text apart from instructions, so that text cannot pass for an instruction. ``asked`` holds
-    the meanings of the labels of a label question.
+    the meanings of the labels of a label question. ``facts["probability"]``, of the wrong prediction, is said in words
+    only.
     """
     example = facts.get("example") or {}
     label = facts.get("label")
@@ -35,6 +37,9 @@ def messages(
         "keep_context": task.spec.pair.keep_context,
         "writes": task.spec.pair.writes,
         "predicted": example.get("predicted"),
+        "probability": None if facts.get("probability") is None else f"{facts['probability']:.0%}",
+        "contrast": (facts.get("contrast") or {}).get("label"),
+        "diagnosis": facts.get("diagnosis"),
         "rationales": facts.get("rationales"),
         "label": label,
         "sublabel": facts.get("sublabel"),
@@ -47,6 +52,9 @@ def messages(
         words["labels"] = asked
     block = {key: facts[key] for key in _ORDER if facts.get(key) is not None}
     prompt = render(task, role, **words)
+    if any(words[name] is not None for name in ("probability", "contrast", "diagnosis")):
+        # Words of their own, so that those of requests without them stay what they are.
+        prompt = f"{prompt.rstrip()}\n{render(task, 'shown', **words)}"
     # Backquotes in a text would end the fence; as an escape they mean the same to a JSON reader.
     content = json.dumps(block, ensure_ascii=False, indent=1).replace("`", "\\u0060")
     fenced = f"```json\n{content}\n```"
@@ -79,6 +87,11 @@ def examples_schema(fields: tuple[str, ...]) -> dict[str, Any]:
 def label_schema(labels: tuple[str, ...]) -> dict[str, Any]:
     """``{"label": str}``, one of ``labels``."""
     return _object({LABEL: {"type": "string", "enum": list(labels)}})
+
+
+def diagnosis_schema() -> dict[str, Any]:
+    """``{"diagnosis": str}``."""
+    return _object({DIAGNOSIS: {"type": "string"}})
 
 
 def _list_schema(name: str, item: dict[str, Any]) -> dict[str, Any]:

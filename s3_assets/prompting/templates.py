@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 
 _SHIPPED = Path(__file__).parent / "templates"
 _DEFAULT = "default"
-ROLES = ("system", "rationales", "seed", "extrapolate", "label")
+ROLES = ("system", "rationales", "seed", "extrapolate", "label", "shown", "diagnosis")
+
+# Worded alike for all kinds of tasks.
+SHARED = ("system", "shown", "diagnosis")
 
 
 def template_file(task: Task, role: str) -> Path:
     """The template of a role: the task's own, else its variant's for its kind, else the default variant's."""
-    # Label questions have no key in the YAML: they are asked alike by every task.
+    # Some roles have no key in the YAML: label questions, and what is shown beside an example, are worded alike.
     own = getattr(task.spec.prompts, role, None)
     if own is None:
-        name = "system.md" if role == "system" else f"{task.spec.kind}_{role}.md"
+        name = f"{role}.md" if role in SHARED else f"{task.spec.kind}_{role}.md"
         file = _SHIPPED / task.spec.prompts.variant / name
         return file if file.is_file() else _SHIPPED / _DEFAULT / name
     file = task.path(own)
@@ -49,7 +52,9 @@ def render(task: Task, role: str, **facts: Any) -> str:
         "writes": spec.pair.writes,
         "keep_context": spec.pair.keep_context,
         "keep_answer": spec.qa.keep_answer,
+        "kind": spec.kind,
         **dict.fromkeys(("label", "sublabel", "count", "rationales", "predicted", "answer")),
+        **dict.fromkeys(("probability", "contrast", "diagnosis")),
         **facts,
     }
     try:
@@ -61,12 +66,19 @@ def render(task: Task, role: str, **facts: Any) -> str:
 
 
 def wording(task: Task) -> dict[str, str]:
-    """The text of every template the task uses, by role: what a prompt's wording depends on."""
-    unused = set() if task.spec.kind == "single" else {"rationales"}
+    """The text of every template the task uses for every strategy alike, by role: what its prompts' words depend on."""
+    unused = {"shown", "diagnosis"} if task.spec.kind == "single" else {"rationales", "shown", "diagnosis"}
     asked = task.spec.verifying.by in {"teacher", "both"}
     if not asked and not any(declared.sublabels for declared in task.spec.labels.values()):
         unused.add("label")
     return {role: template_file(task, role).read_text(encoding="utf-8") for role in ROLES if role not in unused}
+
+
+def wording_shown(task: Task) -> dict[str, str]:
+    """The text of the templates for what the task's strategy shows beside an example, by role."""
+    shows = task.spec.how.shows
+    roles = [*(("shown",) if shows else ()), *(("diagnosis",) if "diagnosis" in shows else ())]
+    return {role: template_file(task, role).read_text(encoding="utf-8") for role in roles}
 
 
 @functools.lru_cache(maxsize=32)

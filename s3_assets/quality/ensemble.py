@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from s3_assets.student.embeddings import embed
+from s3_assets.student.features import text_features
 from s3_assets.tasks.load import Task
 
 # Every row is held out once in each repeat: it is judged by as many members, selecting gold by all FOLDS x REPEATS.
@@ -161,7 +162,8 @@ def _judge(
     roles = np.repeat([role for _, role in parts], heights)
     targets = np.array([number[label] for label in everything["label"]], np.int64)
     texts = list(everything.select("text", "text2").iter_rows())
-    pool = _Pool(_features(texts, weights, max_length), targets, roles, _folds(texts, everything["label"], roles, seed))
+    features = text_features(texts, lambda wanted: embed(wanted, weights, max_length))
+    pool = _Pool(features, targets, roles, _folds(texts, everything["label"], roles, seed))
     summed = np.zeros((len(texts), len(labels)))
     members = np.zeros(len(texts), np.int64)
     from threadpoolctl import threadpool_limits
@@ -223,16 +225,6 @@ def _fitted(features: NDArray[np.float32], targets: NDArray[np.int64]) -> Any:
 
     # Its default regularisation: ten times less of it found fewer wrong labels, three times more or less as many.
     return LogisticRegression(max_iter=MOST_STEPS).fit(features, targets)
-
-
-def _features(texts: Sequence[tuple[str, str | None]], weights: str, max_length: int) -> NDArray[np.float32]:
-    """Vectors of the texts; of a pair u, v, |u - v| and u * v (Conneau et al. 2017, InferSent)."""
-    first = [text for text, _ in texts]
-    if all(text2 is None for _, text2 in texts):
-        return embed(first, weights, max_length)
-    both = embed([*first, *(text2 or "" for _, text2 in texts)], weights, max_length)
-    u, v = both[: len(texts)], both[len(texts) :]
-    return np.concatenate([u, v, np.abs(u - v), u * v], axis=1)
 
 
 def _folds(

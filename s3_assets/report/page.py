@@ -35,6 +35,7 @@ from s3_assets.tasks.load import Task
 from s3_assets.teacher.endpoint import base_url
 from s3_assets.teacher.request import teacher_id
 
+_TRAINED = {"fine_tuned": "trained from its checkpoint", "frozen": "frozen, a head trained"}
 _USES = {"steer": "steering", "select": "selecting", "test": "test"}
 
 
@@ -128,7 +129,7 @@ def _head(report: Report, made_at: datetime) -> list[tuple[str, str]]:
         ("rows of gold", gold),
         ("teacher", spec.teacher.backend if embedded else f"{spec.teacher.backend}, model {spec.teacher.model}"),
         ("teacher id", teacher_id(facts.task, base_url(facts.task))),
-        ("student", f"{spec.student.weights}, trained from its checkpoint in each round"),
+        ("student", f"{spec.student.weights}, {_TRAINED[spec.student.kind]} in each round"),
         ("strategy, seed", f"{spec.strategy}, {spec.seed}"),
         ("rounds", str(rounds[0]) if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"),
         ("made", made_at.strftime("%Y-%m-%d %H:%M:%S UTC")),

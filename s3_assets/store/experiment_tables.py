@@ -10,6 +10,12 @@ from s3_assets.store.columns import ARM, SEED, TASK, Column, Table
 
 _ASKED = (
     Column("teacher_budget", pl.Int64, "rows_requested plus label_questions: what arms are compared at."),
+    Column(
+        "over_budget",
+        pl.Boolean,
+        "Whether that is more than the arm may ask for: refused rows asked for again, questions of the task's own, one "
+        "row from each of many errors.",
+    ),
     Column("calls", pl.Int64, "Attempts at the arm's requests, whoever paid for them."),
     Column("prompt_tokens", pl.Int64, "Tokens read in those attempts."),
     Column("completion_tokens", pl.Int64, "Tokens written in those attempts."),
@@ -29,7 +35,11 @@ EXPERIMENT_TABLES = (
             Column("synthetic_rows", pl.Int64, "Accepted rows of the seed set that the last student trained on."),
             Column("gold_rows", pl.Int64, "Gold rows it trained on."),
             Column("rows_requested", pl.Int64, "Rows asked for, whether paid or from the ledger."),
-            Column("label_questions", pl.Int64, "Label questions asked, whether paid or from the ledger."),
+            Column(
+                "label_questions",
+                pl.Int64,
+                "Questions asked about labels, and on what errors have in common, whether paid or from the ledger.",
+            ),
             *_ASKED,
             Column("paid_calls", pl.Int64, "Attempts that this arm itself paid for; the rest came from the ledger."),
             Column("paid_cost", pl.Float64, "US dollars this arm itself paid; null when a price is not known."),
@@ -38,7 +48,11 @@ EXPERIMENT_TABLES = (
             Column("test_rows", pl.Int64, "Test gold rows."),
             Column("test_score", pl.Float64, "The metric on test gold, 0 to 1; null without a test split."),
             Column("test_exact_match", pl.Float64, "Share of exact answers on test gold; null for other kinds."),
-            Column("select_score", pl.Float64, "The metric on selecting gold; null where the student trained on it."),
+            Column(
+                "select_score",
+                pl.Float64,
+                "The metric on held-out gold: selecting gold, or cross-fitted steering gold; null where none.",
+            ),
             Column("model_id", pl.String, "The last student; joins trained_model."),
         ),
     ),
@@ -58,6 +72,7 @@ EXPERIMENT_TABLES = (
             Column("synthetic_rows", pl.Float64, "Mean accepted rows."),
             Column("gold_rows", pl.Float64, "Mean gold rows trained on."),
             Column("teacher_budget", pl.Float64, "Mean rows requested plus label questions."),
+            Column("over_budget", pl.Boolean, "Whether any seed asked for more than the arm may."),
             Column("calls", pl.Float64, "Mean attempts at the arm's requests, whoever paid for them."),
             Column("tokens", pl.Float64, "Mean tokens read and written in those attempts."),
             Column(
@@ -74,7 +89,8 @@ EXPERIMENT_TABLES = (
             Column(
                 "vs_goldgen",
                 pl.Float64,
-                "Mean paired difference from goldgen, over the seeds both have; null for itself.",
+                "Mean paired difference from goldgen, over the seeds both have; null for itself, and for an arm that "
+                "asked for over 5% more.",
             ),
             Column("vs_goldgen_low", pl.Float64, "Lower end of its 95% t interval; null below two common seeds."),
             Column("vs_goldgen_high", pl.Float64, "Upper end of it."),
@@ -82,7 +98,8 @@ EXPERIMENT_TABLES = (
             Column(
                 "vs_gold_only",
                 pl.Float64,
-                "Mean paired difference from gold_only, over the seeds both have; null for itself.",
+                "Mean paired difference from gold_only, which asks for nothing, over the seeds both have; null for "
+                "itself.",
             ),
             Column("vs_gold_only_low", pl.Float64, "Lower end of its 95% t interval; null below two common seeds."),
             Column("vs_gold_only_high", pl.Float64, "Upper end of it."),

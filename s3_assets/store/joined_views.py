@@ -51,7 +51,7 @@ def _rounds() -> View:
   SELECT
     {keys},
     sum(rows_requested)::BIGINT AS rows_requested,
-    count(*) FILTER (kind = 'label') AS label_questions
+    count(*) FILTER (kind IN ('label', 'diagnosis')) AS label_questions
   FROM used
   GROUP BY ALL
 ), paid AS (
@@ -103,7 +103,7 @@ LEFT JOIN paid USING ({keys})"""
             "select_f1": "Mean F1 of answers on selecting gold, 0 to 1; null for other kinds.",
             "test_f1": "Mean F1 of answers on test gold, 0 to 1; null for other kinds.",
             "rows_requested": "Examples asked for in all goes at the round, paid or not; a request counts once.",
-            "label_questions": "Label questions asked, whether paid or served from the ledger.",
+            "label_questions": "Label and diagnosis questions asked, whether paid or served from the ledger.",
             "teacher_budget": "rows_requested plus label_questions.",
             "paid_requests": "Requests that this round's steps made calls for, not from the ledger.",
             "calls": "Attempts paid for, failed and unusable ones too.",

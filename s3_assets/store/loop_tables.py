@@ -95,35 +95,53 @@ LOOP_TABLES = (
             ),
             Column("hyperparameters", pl.String, "JSON of the hyperparameters used."),
             Column("epochs", pl.Int64, "Epochs trained."),
-            Column("best_epoch", pl.Int64, "Epoch kept, from 1: the best on selecting gold."),
+            Column(
+                "best_epoch", pl.Int64, "Epoch kept, from 1: the best on selecting gold, the last where none selects."
+            ),
             Column("history", pl.String, "JSON list per epoch: training loss, selecting loss and accuracy."),
             Column(
                 "steer_accuracy",
                 pl.Float64,
-                "Share right of steering gold, 0 to 1; null without rows or where they were trained on.",
+                "Share right of steering gold, 0 to 1, by the students of its folds where there are any; null without "
+                "rows or where they were trained on.",
             ),
             Column(
                 "select_accuracy",
                 pl.Float64,
-                "Share right of selecting gold, 0 to 1; null without rows or where they were trained on.",
+                "Share right of selecting gold, 0 to 1. Where none selects or it was trained on: of steering gold, as "
+                "judged by students of folds (predictions.fold); null without folds.",
             ),
             Column("test_accuracy", pl.Float64, "Share right of test gold, 0 to 1; null without rows."),
             Column("steer_f1", pl.Float64, "Mean F1 of answers on steering gold, 0 to 1; null for other kinds."),
-            Column("select_f1", pl.Float64, "Mean F1 of answers on selecting gold, 0 to 1; null for other kinds."),
+            Column(
+                "select_f1",
+                pl.Float64,
+                "Mean F1 of answers on the gold that select_accuracy is of, 0 to 1; null for other kinds.",
+            ),
             Column("test_f1", pl.Float64, "Mean F1 of answers on test gold, 0 to 1; null for other kinds."),
-            Column("train_seconds", pl.Float64, "Wall time of training, in seconds; that of the first where shared."),
+            Column(
+                "train_seconds",
+                pl.Float64,
+                "Wall time of training, students of folds included, in seconds; that of the first where shared.",
+            ),
             Column("device", pl.String, "Device and number format trained on, as cpu/float32."),
         ),
     ),
     Table(
         "predictions",
-        "What the round's student says of every gold row it was not trained on.",
+        "What the round's student says of every gold row it was not trained on, or the student of a row's fold.",
         ROUND_KEYS,
         (
             *ROUND,
             MODEL_ID,
             GOLD_ID,
             Column("split", pl.String, "Use of the gold row: steer, select or test."),
+            Column(
+                "fold",
+                pl.Int64,
+                "Fold, from 1, whose student said it: one that was trained without the rows written from this gold "
+                "row; null where the round's own student did.",
+            ),
             Column("label", pl.String, "Gold label; for questions the (first) gold answer."),
             Column("prediction", pl.String, "Label the student gives, or its answer."),
             Column("correct", pl.Boolean, "Whether prediction equals label; for questions, whether it is no error."),

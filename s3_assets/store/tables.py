@@ -9,12 +9,13 @@ from s3_assets.store.drift_tables import DRIFT_TABLES
 from s3_assets.store.experiment_tables import EXPERIMENT_TABLES
 from s3_assets.store.loop_tables import LOOP_TABLES
 from s3_assets.store.quality_tables import QUALITY_TABLES
+from s3_assets.store.selection_tables import SELECTION_TABLES
 from s3_assets.store.teacher_tables import TEACHER_TABLES
 
 
 def tables() -> dict[str, Table]:
     """All tables by name."""
-    groups = (LOOP_TABLES, QUALITY_TABLES, DRIFT_TABLES, TEACHER_TABLES, EXPERIMENT_TABLES)
+    groups = (LOOP_TABLES, SELECTION_TABLES, QUALITY_TABLES, DRIFT_TABLES, TEACHER_TABLES, EXPERIMENT_TABLES)
     return {table.name: table for group in groups for table in group}
 
 

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from s3_assets.student.batches import Ask, Encoded, encode
 from s3_assets.student.errors import StudentError
+from s3_assets.student.targets import has_soft, row_weights, target_matrix
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,19 @@ class LabelHead:
         return {}
 
     def examples(self, tokenizer: Any, rows: pl.DataFrame, max_length: int) -> tuple[list[Encoded], Any]:
-        """Inputs of ``rows`` (columns text, text2, label), and the number of each one's label."""
+        """Inputs of ``rows`` (columns text, text2, label), and what is wanted of each.
+
+        The number of its label; where rows have other weights than 1 or soft labels, ``target_matrix``.
+        """
         import torch
 
-        return encode(tokenizer, rows, max_length), torch.tensor(label_numbers(rows["label"].to_list(), self.labels))
+        encoded, numbers = encode(tokenizer, rows, max_length), label_numbers(rows["label"].to_list(), self.labels)
+        if row_weights(rows) is None and not has_soft(rows):
+            return encoded, torch.tensor(numbers)
+        return encoded, torch.tensor(target_matrix(rows, numbers, self.labels), dtype=torch.float32)
 
     def loss(self, output: Any, _batch: dict[str, Any], targets: Any, /) -> Any:
-        """Mean cross entropy of ``targets``, in nats."""
+        """Mean over rows of the cross entropy of ``targets``, times the rows' weights where they have any; in nats."""
         import torch
 
         return torch.nn.functional.cross_entropy(output.logits.float(), targets)
@@ -56,33 +65,50 @@ class LabelHead:
         return output.logits
 
     def predict(self, tokenizer: Any, rows: pl.DataFrame, max_length: int, ask: Ask) -> pl.DataFrame:
-        """``rows`` have the columns text, text2; label if known.
+        """``rows`` have the columns text, text2; label if known. Gives ``label_columns``."""
+        logs = self._log_probabilities(tokenizer, rows, max_length, ask)
+        return label_columns(logs.numpy(), logs.exp().numpy(), self.labels, rows)
 
-        Columns: prediction, probability (of the prediction, 0 to 1); with labels also label_probability, loss (cross
-        entropy of the label, in nats) and correct. A label the student does not know is a ``StudentError``.
-        """
+    def probabilities(self, tokenizer: Any, rows: pl.DataFrame, max_length: int, ask: Ask) -> NDArray[np.float64]:
+        """Probabilities of the labels for ``rows``, of shape (rows, labels)."""
+        found: NDArray[np.float64] = self._log_probabilities(tokenizer, rows, max_length, ask).exp().numpy()
+        return found
+
+    def _log_probabilities(self, tokenizer: Any, rows: pl.DataFrame, max_length: int, ask: Ask) -> Any:
         import torch
 
         found = ask(encode(tokenizer, rows, max_length))
         logits = torch.stack(found) if found else torch.empty(0, len(self.labels))
-        log_probabilities = torch.log_softmax(logits.double(), dim=-1)
-        best = log_probabilities.max(dim=-1)
-        predictions = [self.labels[place] for place in best.indices.tolist()]
-        columns: dict[str, pl.Series] = {
-            "prediction": pl.Series(predictions, dtype=pl.String),
-            "probability": pl.Series(best.values.exp().tolist(), dtype=pl.Float64),
+        return torch.log_softmax(logits.double(), dim=-1)
+
+
+def label_columns(
+    log_probabilities: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    labels: Sequence[str],
+    rows: pl.DataFrame,
+) -> pl.DataFrame:
+    """What a classifier says of ``rows``, given both of its probabilities of ``labels``, of shape (rows, labels).
+
+    Columns: prediction, probability (of the prediction, 0 to 1); where ``rows`` have labels also label_probability,
+    loss (cross entropy of the label, in nats) and correct. A label that is not among ``labels`` is a ``StudentError``.
+    """
+    every, best = np.arange(rows.height), log_probabilities.argmax(axis=1)
+    predictions = [labels[place] for place in best]
+    columns: dict[str, pl.Series] = {
+        "prediction": pl.Series(predictions, dtype=pl.String),
+        "probability": pl.Series(probabilities[every, best], dtype=pl.Float64),
+    }
+    if "label" in rows.columns:
+        own = rows["label"].to_list()
+        numbers = np.array(label_numbers(own, labels), np.int64)
+        correct = [said == label for said, label in zip(predictions, own, strict=True)]
+        columns |= {
+            "label_probability": pl.Series(probabilities[every, numbers], dtype=pl.Float64),
+            "loss": pl.Series(-log_probabilities[every, numbers], dtype=pl.Float64),
+            "correct": pl.Series(correct, dtype=pl.Boolean),
         }
-        if "label" in rows.columns:
-            labels = rows["label"].to_list()
-            numbers = torch.tensor(label_numbers(labels, self.labels), dtype=torch.long)
-            chosen = log_probabilities.gather(1, numbers.unsqueeze(1)).squeeze(1)
-            correct = [said == label for said, label in zip(predictions, labels, strict=True)]
-            columns |= {
-                "label_probability": pl.Series(chosen.exp().tolist(), dtype=pl.Float64),
-                "loss": pl.Series((-chosen).tolist(), dtype=pl.Float64),
-                "correct": pl.Series(correct, dtype=pl.Boolean),
-            }
-        return pl.DataFrame(columns)
+    return pl.DataFrame(columns)
 
 
 def label_numbers(found: Sequence[str], labels: Sequence[str]) -> list[int]:

