@@ -33,6 +33,32 @@ PACKS = ("sentiment_mr", "nli_sick", "topic_clinc10")
 DEFAULT, FRUGAL, S3 = "default", "frugal", "s3"
 CONTROLS = ("goldgen", S3, "more_seed", "gold_only", "seed_only")
 
+# What else was tried, each as default with other options (``--variants``).
+VARIANTS: Mapping[str, Mapping[str, object]] = {
+    "random_gold": {"extrapolates": "gold", "by": "all", "explore": 0.0, "shows": ["contrast"]},
+    "by_loss": {"by": "loss", "keep": 0.5},
+    "by_margin": {"by": "margin", "keep": 0.5},
+    "by_cluster": {"by": "cluster"},
+    "explore_half": {"explore": 0.5},
+    "skips": {"by": "all", "skips": ["never_learned", "mislabelled"]},
+    "prior_gold": {"prior": "gold"},
+    "seed_5": {"seed_share": 0.05},
+    "seed_25": {"seed_share": 0.25},
+    "seed_50": {"seed_share": 0.5},
+    "one_step": {"steps": 1},
+    "five_steps": {"steps": 5},
+    "growing": {"growth": 2.0},
+    "diagnosed": {"shows": ["prediction", "contrast", "diagnosis"]},
+    "verify_students": {"verify": "students"},
+    "verify_teacher": {"verify": "teacher"},
+    "weights_quality": {"weights": "quality"},
+    "weights_usefulness": {"weights": "usefulness"},
+    "distilled": {"distil": True},
+    "together": {"ensemble": True},
+    "five_folds": {"cross_fit": 5},
+    "with_gold": {"gold": "added"},
+}
+
 # Test scores by pack, arm and seed.
 Scores = Mapping[str, Mapping[str, Mapping[int, float]]]
 
@@ -51,7 +77,8 @@ def main() -> None:
             began = time.monotonic()
             with simulated_teacher(packs, pack) as teacher:
                 task = _task(place, packs / pack, teacher.url, options)
-                arms = parse_arms(f"{options.arms},ablations" if options.ablations else options.arms, task)
+                more = ["ablations"] * options.ablations + list(VARIANTS) * options.variants
+                arms = parse_arms(",".join([options.arms, *more]), task)
                 compare_arms(console, task, arms, options.seeds)
             warehouse = settings.warehouse()
             rows, _ = live_rows(task, warehouse)
@@ -149,10 +176,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pack", nargs="+", default=list(PACKS))
     parser.add_argument("--arms", default=ARMS, help="separated by commas (default: %(default)s)")
     parser.add_argument("--ablations", action="store_true", help="also default without each of its options")
+    parser.add_argument("--variants", action="store_true", help="also what else was tried: default, changed")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--student", choices=["frozen", "fine_tuned"], default="fine_tuned")
-    parser.add_argument("--seed-rows", type=int, default=400)
-    parser.add_argument("--per-round", type=int, default=200)
+    parser.add_argument("--seed-rows", type=int, default=640)
+    parser.add_argument("--per-round", type=int, default=80)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--max-length", type=int, default=64)
@@ -176,6 +204,7 @@ def _task(place: Path, pack: Path, url: str, options: argparse.Namespace) -> Tas
             **({"kind": "frozen"} if options.student == "frozen" else {}),
         },
         drift={"embeddings": False},
+        strategies={name: dict(changes) for name, changes in VARIANTS.items()} if options.variants else {},
         experiment={"rounds": 2, "seeds": options.seeds},
     )
 

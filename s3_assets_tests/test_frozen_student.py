@@ -121,6 +121,14 @@ def test_without_selecting_gold_rows_held_out_choose():
     assert done["noisy"].best_epoch < done["clean"].best_epoch
 
 
+def test_a_declared_strength_is_the_only_one_tried():
+    rows = toy_rows(80, 0)
+    done = train_student(rows, toy_rows(20, 1), LABELS, SPEC.model_copy(update={"strength": 0.1}), 0, None, by_words)
+    other = train_student(rows, toy_rows(20, 1), LABELS, SPEC.model_copy(update={"strength": 30}), 0, None, by_words)
+    assert (done.epochs, done.best_epoch) == (1, 1)
+    assert done.history[0]["training_loss"] > other.history[0]["training_loss"]
+
+
 def test_losses_of_rows_held_out_are_those_of_models_that_never_saw_them():
     # Every row has a word of its own: what is learned of one tells nothing of another.
     features, targets = np.eye(20, dtype=np.float32), np.eye(2)[[0, 1] * 10]

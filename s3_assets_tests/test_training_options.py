@@ -23,6 +23,7 @@ from s3_assets.student import embeddings
 from s3_assets.student import train as student_training
 from s3_assets.student.ensemble import EnsembleStudent
 from s3_assets.student.load import load_student
+from s3_assets.student.logistic import INVERSE_STRENGTHS
 from s3_assets.student.model import Student
 from s3_assets.tasks.load import Task
 from s3_assets.tasks.spec import StudentSpec
@@ -135,10 +136,8 @@ def test_students_of_folds_answer_together_with_the_rounds_own(trained, gold):
 def test_soft_labels_are_half_the_label_and_half_what_folds_say(trained):
     plain, soft = trained("plain", cross_fit=2), trained("soft", cross_fit=2, distil=True)
     assert soft.row["weights_digest"] != plain.row["weights_digest"]
-    assert [frame.columns for frame in plain.given] == [frame.columns for frame in soft.given[:2]] + [
-        plain.given[0].columns
-    ]
-    assert soft.given[0].equals(plain.given[0]), "students of folds learn labels as they are"
+    assert [frame.columns for frame in plain.given[1:]] == [frame.columns for frame in soft.given[:2]]
+    assert soft.given[0].equals(plain.given[1]), "students of folds learn labels as they are"
     own = soft.given[-1]
     targets = np.array(own["soft"].to_list())
     assert targets.shape == (SEED_ROWS + WRITTEN, 2)
@@ -154,6 +153,18 @@ def student_of(done: Done, frame: pl.DataFrame) -> Any:
     """The student that the same training gives."""
     spec = done.task.spec
     return student_training.train_student(frame, frame.clear(), LABELS, spec.student, 0).student
+
+
+def test_students_of_folds_take_over_the_strength_that_the_rounds_own_chose(trained, monkeypatch):
+    train, specs = student_training.train_student, []
+
+    def listen(training: pl.DataFrame, select: pl.DataFrame, labels: Any, spec: Any, *more: Any) -> Any:
+        specs.append(spec)
+        return train(training, select, labels, spec, *more)
+
+    monkeypatch.setattr(student_training, "train_student", listen)
+    row = trained("frozen", student={"kind": "frozen", "max_length": 32}, cross_fit=2).row
+    assert [spec.strength for spec in specs] == [None, *[INVERSE_STRENGTHS[row["best_epoch"] - 1]] * 2]
 
 
 def test_gold_that_is_trained_on_keeps_its_label_and_weight(trained, monkeypatch):
@@ -190,11 +201,11 @@ def test_weights_of_a_fold_follow_from_the_gold_of_the_others_alone(trained, gol
     steer = set(gold.filter(pl.col("split") != "test")["gold_id"])
     judged = done.round.predictions.filter(split="steer")
     expected = [steer - set(judged.filter(fold=number)["gold_id"]) for number in (1, 2)]
-    assert [set(given["gold_id"]) for _, given in asked] == [one for one in (*expected, steer) for _ in range(2)]
-    for rows, _ in asked[:2]:
+    assert [set(given["gold_id"]) for _, given in asked] == [one for one in (steer, *expected) for _ in range(2)]
+    for rows, _ in asked[2:4]:
         assert set(rows["gold_id"].drop_nulls()) <= expected[0]
     product = np.linspace(1, 2, SEED_ROWS + WRITTEN) * np.linspace(2, 1, SEED_ROWS + WRITTEN)
-    assert done.given[-1]["weight"].to_numpy() == pytest.approx(product / product.mean())
+    assert done.given[0]["weight"].to_numpy() == pytest.approx(product / product.mean())
 
 
 def test_the_seed_set_alone_is_weighed_anew_for_each_fold(tmp_path, checkpoint, gold, seed_set, monkeypatch):
@@ -209,8 +220,8 @@ def test_the_seed_set_alone_is_weighed_anew_for_each_fold(tmp_path, checkpoint, 
     task, warehouse = task_with(tmp_path, checkpoint, cross_fit=2, weights="quality"), Warehouse(tmp_path / "warehouse")
     train_round(task, warehouse, RoundKey("small", "own", 0, 0), seed_set[:SEED_ROWS], gold_in_use(task, gold))
     assert len(steers) == 3
-    assert steers[0] | steers[1] == steers[2]
-    assert not steers[0] & steers[1]
+    assert steers[1] | steers[2] == steers[0]
+    assert not steers[1] & steers[2]
 
 
 @pytest.mark.parametrize("weights", ["quality", "usefulness"])

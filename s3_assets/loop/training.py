@@ -127,14 +127,15 @@ def _train(task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs, mod
 
     spec, how = task.spec, _how(task)
     training = _Training(task, warehouse, key, inputs)
-    others = _train_folds(task, key, inputs, training)
     rows = training.weighted(inputs.training, inputs.steer)
-    if how.distil and others.students:
-        told = EnsembleStudent(others.students).probabilities(synthetic(rows))
-        rows = softened(rows, list(spec.labels), told)
-    if inputs.folds:
-        log.info("round %d: the student of all rows", key.round)
-    own = training.train(rows)
+    # Before those of the folds, which take over what it chose by its training rows; where it learns from them, after.
+    own = None if how.distil else training.train_own(rows)
+    others = _train_folds(task, key, inputs, training)
+    if own is None:
+        if others.students:
+            told = EnsembleStudent(others.students).probabilities(synthetic(rows))
+            rows = softened(rows, list(spec.labels), told)
+        own = training.train_own(rows)
     together = how.ensemble and others.students
     answering = EnsembleStudent([own.student, *others.students]) if together else own.student
     with tempfile.TemporaryDirectory() as scratch:
@@ -202,8 +203,21 @@ class _Training:
         from s3_assets.loop.text_vectors import TextVectors, serve
 
         self._spec, self._task, self._select, self._seed = task.spec, task, inputs.select, key.seed
+        self._student = task.spec.student
         self._vectors = TextVectors(warehouse, task.name)
         self._served = self._vectors if serve(task.spec.student) else None
+
+    def train_own(self, rows: pl.DataFrame) -> "TrainedStudent":
+        """The student of all rows. The strength it chose holds for trainings after it: choosing takes the longest."""
+        if self._task.spec.how.cross_fit:
+            log.info("the student of all rows")
+        found = self.train(rows)
+        if self._student.kind == "frozen" and self._select.is_empty():
+            from s3_assets.student.logistic import INVERSE_STRENGTHS
+
+            chosen = self._student.strength or INVERSE_STRENGTHS[found.best_epoch - 1]
+            self._student = self._student.model_copy(update={"strength": chosen})
+        return found
 
     def train(self, rows: pl.DataFrame) -> "TrainedStudent":
         from s3_assets.student.train import train_student
@@ -211,7 +225,7 @@ class _Training:
         spec = self._spec
         questions = spec.qa if spec.kind == "qa" else None
         labels = list(spec.labels)
-        return train_student(taught(rows), self._select, labels, spec.student, self._seed, questions, self._served)
+        return train_student(taught(rows), self._select, labels, self._student, self._seed, questions, self._served)
 
     def weighted(self, rows: pl.DataFrame, steer: pl.DataFrame) -> pl.DataFrame:
         return weighted(self._task, rows, steer, self._vectors, self._seed)

@@ -103,8 +103,9 @@ def fit_frozen(
     seed: int,
     vectors: Embed | None = None,
 ) -> tuple[FrozenStudent, History, int]:
-    """The student, an entry for each of ``INVERSE_STRENGTHS`` as of an epoch, and the number of the one kept, from 1.
+    """The student, an entry for each strength tried as of an epoch, and the number of the one kept, from 1.
 
+    Tried is ``spec.strength``, or where it is null each of ``INVERSE_STRENGTHS``.
     Kept is the strength with the highest accuracy on ``select``, then the lowest loss; of equals the one that holds
     coefficients down the most. Without rows in ``select`` the one with the lowest loss of training rows held out
     (``held_out_losses``), and an entry's scores on ``select`` are null. ``vectors`` gives vectors of single texts as
@@ -117,7 +118,8 @@ def fit_frozen(
     features = text_features([*texts, *_texts(select)], embedded, pairs)
     own, others = features[: training.height], features[training.height :]
     targets = target_matrix(training, label_numbers(training["label"].to_list(), labels), labels)
-    heads = [fitted(own, targets, strength) for strength in INVERSE_STRENGTHS]
+    strengths = INVERSE_STRENGTHS if spec.strength is None else (spec.strength,)
+    heads = [fitted(own, targets, strength) for strength in strengths]
     history: History = [
         {
             "epoch": number,
@@ -126,7 +128,9 @@ def fit_frozen(
         }
         for number, head in enumerate(heads, start=1)
     ]
-    if select.is_empty():
+    if spec.strength is not None:
+        kept = 0
+    elif select.is_empty():
         kept = INVERSE_STRENGTHS.index(best_held_out(own, targets, seed))
     else:
         kept = max(range(len(heads)), key=lambda place: _rank(history[place]))
