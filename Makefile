@@ -20,7 +20,7 @@ setup: .venv/.ready ## make .venv with the package and its tools
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-demo: setup ## rounds 0-2 of the demo task, with what they achieved (about 3 minutes after installing)
+demo: setup ## the rounds of the demo task, with what they achieved (a few minutes after installing)
 	$(BIN)/s3-assets demo
 
 dev: setup ## the Dagster UI on http://127.0.0.1:3000

@@ -3,8 +3,11 @@
     .venv/bin/python benchmarks/strategy.py --packs /path/to/packs --seeds 5 --keep /path/to/data
 
 For each pack: the arms by ``s3-assets compare``, the leaderboard in Markdown. Then over packs: mean test score of each
-arm, paired differences of ``default`` to its controls, and which bars hold. The teacher is simulated (what it "writes"
-are real rows of the pack): no figure is an LLM result. 100 gold rows steer and select; the pack's test file is test.
+arm, paired differences of ``default`` to its controls, and which bars hold. ``random_gold`` is among the arms always:
+the schedule and gold of ``default``, its rounds written from random steering gold. What ``default`` gains over
+``goldgen`` is of both; what it gains over ``random_gold`` is of aiming alone. The teacher is simulated (what it
+"writes" are real rows of the pack): no figure is an LLM result. 100 gold rows steer and select; the pack's test file is
+test.
 
 Belongs here: declaring and running the comparison, tables over packs, the bars. Does not belong here: arms and
 leaderboard (``s3_assets/experiment``), packs as tasks (``packs.py``).
@@ -24,18 +27,24 @@ from s3_assets.cli.compare import compare_arms, parse_arms
 from s3_assets.cli.leaderboard import markdown
 from s3_assets.experiment.arms import live_rows
 from s3_assets.experiment.leaderboard import Estimate, estimate
+from s3_assets.experiment.plan import BUDGET_TOLERANCE
 from s3_assets.experiment.publish import make_leaderboard
 from s3_assets.tasks.load import Task
 from s3_assets_tests.simulated_teacher import GOLD_ROWS, PACKS_VARIABLE, simulated_teacher
 
 ARMS = "gold_only,seed_only,more_seed,goldgen,s3,default,frugal"
 PACKS = ("sentiment_mr", "nli_sick", "topic_clinc10")
-DEFAULT, FRUGAL, S3 = "default", "frugal", "s3"
-CONTROLS = ("goldgen", S3, "more_seed", "gold_only", "seed_only")
+DEFAULT, FRUGAL, S3, RANDOM_GOLD = "default", "frugal", "s3", "random_gold"
+CONTROLS = ("goldgen", RANDOM_GOLD, S3, "more_seed", "gold_only", "seed_only")
+DEARER = "†"
+
+# The control that shares everything with default but what rows are written from.
+OWN: Mapping[str, Mapping[str, object]] = {
+    RANDOM_GOLD: {"base": DEFAULT, "extrapolates": "gold", "by": "all", "explore": 0.0, "shows": ["contrast"]},
+}
 
 # What else was tried, each as default with other options (``--variants``).
 VARIANTS: Mapping[str, Mapping[str, object]] = {
-    "random_gold": {"extrapolates": "gold", "by": "all", "explore": 0.0, "shows": ["contrast"]},
     "by_loss": {"by": "loss", "keep": 0.5},
     "by_margin": {"by": "margin", "keep": 0.5},
     "by_cluster": {"by": "cluster"},
@@ -49,7 +58,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "five_steps": {"steps": 5},
     "growing": {"growth": 2.0},
     "diagnosed": {"shows": ["prediction", "contrast", "diagnosis"]},
-    "verify_students": {"verify": "students"},
+    "verify_students": {"verify": "students", "cross_fit": 0},
     "verify_teacher": {"verify": "teacher"},
     "weights_quality": {"weights": "quality"},
     "weights_usefulness": {"weights": "usefulness"},
@@ -59,8 +68,8 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "with_gold": {"gold": "added"},
 }
 
-# Test scores by pack, arm and seed.
-Scores = Mapping[str, Mapping[str, Mapping[int, float]]]
+# Figures by pack, arm and seed: test scores in percent, teacher budgets.
+Figures = Mapping[str, Mapping[str, Mapping[int, float]]]
 
 
 def main() -> None:
@@ -78,7 +87,7 @@ def main() -> None:
             with simulated_teacher(packs, pack) as teacher:
                 task = _task(place, packs / pack, teacher.url, options)
                 more = ["ablations"] * options.ablations + list(VARIANTS) * options.variants
-                arms = parse_arms(",".join([options.arms, *more]), task)
+                arms = parse_arms(",".join([options.arms, *OWN, *more]), task)
                 compare_arms(console, task, arms, options.seeds)
             warehouse = settings.warehouse()
             rows, _ = live_rows(task, warehouse)
@@ -88,34 +97,46 @@ def main() -> None:
             say("\n".join(f"- {note}." for note in made.notes))
             say(f"\n{pack}: {time.monotonic() - began:.0f} s.")
     scores = {pack: scores_of(rows) for pack, rows in found.items()}
-    say(f"\n### Over packs\n\n{table_of_means(scores, budgets_of(found))}\n")
+    budgets = {pack: budgets_of(rows) for pack, rows in found.items()}
+    say(f"\n### Over packs\n\n{table_of_means(scores, budgets)}\n")
     if all(DEFAULT in of_pack for of_pack in scores.values()):
-        say(f"### {DEFAULT} less each control\n\n{table_of_differences(scores)}\n")
+        say(f"### {DEFAULT} less each control\n\n{table_of_differences(scores, budgets)}\n")
         say("\n".join(bars(scores)))
     say(f"\n{_setting(options)}")
 
 
 def scores_of(rows: pl.DataFrame) -> dict[str, dict[int, float]]:
     """Test scores of rows of table ``experiment``, by arm and seed, in percent."""
-    found: dict[str, dict[int, float]] = {}
-    for arm, seed, score in rows.select("arm", "seed", "test_score").drop_nulls().iter_rows():
-        found.setdefault(arm, {})[seed] = 100 * score
-    return found
+    return {arm: {seed: 100 * one for seed, one in found.items()} for arm, found in _by_arm(rows, "test_score").items()}
 
 
-def budgets_of(found: Mapping[str, pl.DataFrame]) -> dict[str, float]:
-    """Mean teacher budget of each arm over packs and seeds."""
-    return dict(pl.concat(found.values()).group_by("arm").agg(pl.col("teacher_budget").mean()).iter_rows())
+def budgets_of(rows: pl.DataFrame) -> dict[str, dict[int, float]]:
+    """Teacher budgets of rows of table ``experiment``, by arm and seed."""
+    return _by_arm(rows, "teacher_budget")
 
 
-def difference(scores: Scores, arm: str, control: str, packs: Sequence[str]) -> Estimate:
+def difference(scores: Figures, arm: str, control: str, packs: Sequence[str]) -> Estimate:
     """``arm`` less ``control`` in points, paired by seed; over several packs the mean of the packs for each seed."""
     pairs = [(scores[pack].get(arm, {}), scores[pack].get(control, {})) for pack in packs]
     seeds = sorted(set.intersection(*(set(ours) & set(theirs) for ours, theirs in pairs))) if pairs else []
     return estimate([sum(ours[seed] - theirs[seed] for ours, theirs in pairs) / len(pairs) for seed in seeds])
 
 
-def table_of_means(scores: Scores, budgets: Mapping[str, float]) -> str:
+def dearer(budgets: Figures, arm: str, control: str, packs: Sequence[str]) -> bool:
+    """Whether ``arm`` asked for over 5% more than ``control`` on any of the packs, over the seeds both have.
+
+    Never of a control that asked for nothing.
+    """
+    for pack in packs:
+        ours, theirs = budgets[pack].get(arm, {}), budgets[pack].get(control, {})
+        seeds = set(ours) & set(theirs)
+        asked, of_control = sum(ours[seed] for seed in seeds), sum(theirs[seed] for seed in seeds)
+        if of_control and asked > (1 + BUDGET_TOLERANCE) * of_control:
+            return True
+    return False
+
+
+def table_of_means(scores: Figures, budgets: Figures) -> str:
     """Mean test score of each arm per pack and over packs, best first."""
     arms = list(dict.fromkeys(arm for of_pack in scores.values() for arm in of_pack))
     rows = []
@@ -123,36 +144,51 @@ def table_of_means(scores: Scores, budgets: Mapping[str, float]) -> str:
         means = [estimate(list(of_pack.get(arm, {}).values())).mean for of_pack in scores.values()]
         known = [mean for mean in means if mean is not None]
         over = sum(known) / len(known) if len(known) == len(means) else None
-        rows.append((-1.0 if over is None else over, [arm, f"{budgets[arm]:,.0f}", *map(_score, means), _score(over)]))
+        asked = [one for of_pack in budgets.values() for one in of_pack.get(arm, {}).values()]
+        budget = "-" if not asked else f"{sum(asked) / len(asked):,.0f}"
+        rows.append((-1.0 if over is None else over, [arm, budget, *map(_score, means), _score(over)]))
     lines = [["arm", "budget", *scores, "mean of packs"], ["---", *["---:"] * (len(scores) + 2)]]
     lines += [cells for _, cells in sorted(rows, key=lambda row: -row[0])]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def table_of_differences(scores: Scores) -> str:
-    """``default`` less each control, per pack and over packs. ``gold_only`` and ``seed_only`` ask for less than it."""
+def table_of_differences(scores: Figures, budgets: Figures) -> str:
+    """``default`` less each control, per pack and over packs; a line below says which are not at equal budget."""
     places = [*([pack] for pack in scores), list(scores)]
     lines = [["less", *scores, "mean of packs"], ["---", *["---:"] * len(places)]]
     lines += [
-        [control, *(_difference(difference(scores, DEFAULT, control, packs)) for packs in places)]
+        [
+            control,
+            *(
+                _difference(difference(scores, DEFAULT, control, packs))
+                + (f" {DEARER}" if dearer(budgets, DEFAULT, control, packs) else "")
+                for packs in places
+            ),
+        ]
         for control in CONTROLS
         if all(control in of_pack for of_pack in scores.values())
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    shown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    below = f"\n\n{DEARER} {DEFAULT} asked for over 5% more than it: not at equal budget."
+    return shown + (below if DEARER in shown else "")
 
 
-def bars(scores: Scores) -> list[str]:
-    """What is asked of ``default`` and ``frugal``, each with its number and whether it holds."""
+def bars(scores: Figures) -> list[str]:
+    """What is asked of ``default`` and ``frugal``, each with its number and whether it holds.
+
+    Not measured where a control is missing, or an interval that it would take to tell.
+    """
     packs = list(scores)
     by_pack = {control: {pack: difference(scores, DEFAULT, control, [pack]) for pack in packs} for control in CONTROLS}
     over = {control: difference(scores, DEFAULT, control, packs).mean for control in CONTROLS}
-    above = [pack for pack, one in by_pack["goldgen"].items() if one.low is not None and one.low > 0]
-    needed = min(2, len(packs))
-    lowest = {control: min((_mean(one) for one in by_pack[control].values()), default=None) for control in CONTROLS}
+    lows = [one.low for one in by_pack["goldgen"].values()]
+    above, needed = sum(low is not None and low > 0 for low in lows), min(2, len(packs))
+    counted = None if above < needed and None in lows else float(above)
+    lowest = {control: _lowest(list(by_pack[control].values())) for control in CONTROLS}
     frugal = difference(scores, FRUGAL, S3, packs).mean
     asked = [
         ("default at least 5 points over goldgen, mean of packs", over["goldgen"], 5.0),
-        (f"default over goldgen with interval above 0 on {needed} packs or more", float(len(above)), float(needed)),
+        (f"default over goldgen with interval above 0 on {needed} packs or more", counted, float(needed)),
         ("default at least 3 points over s3, mean of packs", over[S3], 3.0),
         ("default at least 6 points over more_seed, mean of packs", over["more_seed"], 6.0),
         ("default above gold_only on each pack (lowest)", lowest["gold_only"], 0.0),
@@ -161,7 +197,7 @@ def bars(scores: Scores) -> list[str]:
     ]
     said = []
     for what, value, least in asked:
-        if value is None or value == float("-inf"):
+        if value is None:
             said.append(f"- not measured: {what}")
             continue
         strict = "above" in what and least == 0.0
@@ -204,13 +240,21 @@ def _task(place: Path, pack: Path, url: str, options: argparse.Namespace) -> Tas
             **({"kind": "frozen"} if options.student == "frozen" else {}),
         },
         drift={"embeddings": False},
-        strategies={name: dict(changes) for name, changes in VARIANTS.items()} if options.variants else {},
+        strategies={name: dict(changes) for name, changes in {**OWN, **(VARIANTS if options.variants else {})}.items()},
         experiment={"rounds": 2, "seeds": options.seeds},
     )
 
 
-def _mean(one: Estimate) -> float:
-    return float("-inf") if one.mean is None else one.mean
+def _by_arm(rows: pl.DataFrame, column: str) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    for arm, seed, value in rows.select("arm", "seed", column).drop_nulls().iter_rows():
+        found.setdefault(arm, {})[seed] = value
+    return found
+
+
+def _lowest(found: Sequence[Estimate]) -> float | None:
+    means = [one.mean for one in found if one.mean is not None]
+    return min(means, default=None) if len(means) == len(found) else None
 
 
 def _score(mean: float | None) -> str:
@@ -228,7 +272,8 @@ def _setting(options: argparse.Namespace) -> str:
     return (
         f"Teacher: simulated, no LLM. {GOLD_ROWS} gold rows, {options.test_rows or 'all'} test rows. Budget "
         f"{options.seed_rows} + 2 x {options.per_round} rows. {trained}, {options.max_length} tokens, learning rate "
-        f"{options.learning_rate}, {options.seeds} seeds, {versions()}."
+        f"{options.learning_rate}, {options.seeds} seeds, {versions()}. Intervals are over seeds: packs, gold and "
+        "test rows are held fixed. Which options default has was chosen with the test rows of these packs in view."
     )
 
 

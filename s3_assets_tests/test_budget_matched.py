@@ -5,16 +5,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from s3_assets.experiment.arms import arm_task, run_arm
-from s3_assets.experiment.asked import asked
-from s3_assets.experiment.plan import check_plan, planned, rows_ahead
+from s3_assets.experiment.asked import Asked, asked
+from s3_assets.experiment.plan import check_plan, over_budget, planned, rows_ahead
 from s3_assets.experiment.publish import make_leaderboard
+from s3_assets.generation.schedule import budget
 from s3_assets.loop.fingerprints import loop_key
 from s3_assets.loop.publish import BEGAN
 from s3_assets.loop.steps import make_gold
 from s3_assets.store.parts import Warehouse
+from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import TaskError
 from s3_assets.tasks.presets import presets
 from s3_assets_tests.fakes import facts, obliging, scripted_teacher, write_task
@@ -46,14 +49,16 @@ def test_shipped_arms_and_ablations_are_declared_within_their_budget(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"base": "s3", "budget": 0.5},
-        {"base": "seed_only", "budget": 0.25},
+        {"base": "s3_shown", "steps": 20, "shows": ["prediction", "diagnosis"]},
+        {"base": "default", "budget": 0.5, "steps": 10, "shows": ["prediction", "diagnosis"]},
     ],
 )
 def test_an_own_strategy_that_would_ask_for_more_is_refused(tmp_path, options):
-    task = write_task(tmp_path, rows=ROWS, strategies={"mine": options})
+    # Questions about groups of errors, and a row at least, in more rounds than the budget has room for.
+    asked = {"base_url": "http://127.0.0.1:9/v1"}
+    task = write_task(tmp_path, rows=ROWS, strategies={"mine": options}, teacher=asked)
     with pytest.raises(
-        TaskError, match=r"arm mine of task small would ask for [\d,]+ rows and label questions .*Set its"
+        TaskError, match=r"arm mine of task small would ask for [\d,]+ rows and label questions .*Give it fewer steps"
     ):
         check_plan(arm_task(task, "mine", 0))
     with pytest.raises(TaskError, match="its budget is"):
@@ -70,7 +75,8 @@ def test_the_same_strategies_with_their_budget_divided_are_not(tmp_path):
 
 def test_a_task_that_brings_its_seed_set_does_not_ask_for_it(tmp_path):
     task = write_task(tmp_path, rows=ROWS, seed_rows="seed.csv", strategies={"mine": {"base": "s3", "budget": 0.5}})
-    assert planned(arm_task(task, "mine", 0)) == 40
+    # Half of what rounds may ask for: the seed set is paid for by nobody.
+    assert planned(arm_task(task, "mine", 0)) == budget(arm_task(task, "mine", 0)) == 20
     check_plan(arm_task(task, "mine", 0))
 
 
@@ -111,6 +117,80 @@ def test_an_arm_that_asked_for_more_is_marked_and_not_compared(tmp_path, tiny_st
     assert "asked for more than the budget of an arm: " in said
 
 
+def verify_of(task: dict[str, Any], strategy: dict[str, Any]) -> dict[str, Any]:
+    return {"verify": task, "strategies": {"mine": {"base": "s3", "seed_share": 0.5, **strategy}}}
+
+
+@pytest.mark.parametrize(
+    ("declared", "took", "over"),
+    [
+        # 80 is the budget; a row that is rounded up at each of three sizes and 5% are within it.
+        ({}, Asked(rows_requested=84), False),
+        ({}, Asked(rows_requested=85), True),
+        # What the task itself has asked about labels all arms have alike.
+        ({"verify": {"by": "teacher"}}, Asked(rows_requested=80, label_questions=90), False),
+        (verify_of({"by": "nobody"}, {"verify": "teacher"}), Asked(rows_requested=27, label_questions=55), False),
+        (verify_of({"by": "nobody"}, {"verify": "teacher"}), Asked(rows_requested=27, label_questions=65), True),
+        # What errors have in common is asked for by the strategy.
+        ({}, Asked(rows_requested=80, label_questions=5, diagnoses=5), True),
+    ],
+)
+def test_what_is_held_against_the_budget_is_what_the_strategy_brought(tmp_path, declared, took, over):
+    task = write_task(tmp_path, rows=ROWS, **{"strategies": {"mine": {"base": "s3"}}, **declared})
+    assert over_budget(arm_task(task, "mine", 0), took, read_gold(task)) == over
+
+
+def test_sublabels_that_gold_lacks_are_the_tasks_own_questions(tmp_path):
+    """One a steering row of the label, which an arm that has labels verified is not charged with either."""
+    labels = {"positive": "Good.", "negative": {"means": "Bad.", "sublabels": {"dull": "Dull.", "long": "Long."}}}
+    task = write_task(
+        tmp_path,
+        rows=ROWS,
+        labels=labels,
+        strategies={"mine": {"base": "s3", "seed_share": 0.5, "verify": "teacher"}},
+    )
+    own, gold = arm_task(task, "mine", 0), read_gold(task)
+    questions = gold.filter(split="steer", label="negative").height
+    assert questions > 20
+    assert not over_budget(own, Asked(rows_requested=27, label_questions=50 + questions), gold)
+    assert over_budget(own, Asked(rows_requested=27, label_questions=70 + questions), gold)
+    steers = arm_task(
+        write_task(
+            tmp_path / "dev", rows=ROWS, labels=labels, strategies={"mine": {"base": "default", "verify": "teacher"}}
+        ),
+        "mine",
+        0,
+    )
+    more = gold.filter(pl.col("split") != "test", label="negative").height
+    assert more > questions
+    assert not over_budget(steers, Asked(rows_requested=27, label_questions=50 + more), gold)
+
+
+def test_a_task_that_verifies_labels_leaves_its_arms_unmarked(tmp_path, tiny_student, one_thread):
+    with scripted_teacher(obliging) as teacher:
+        task = write_task(
+            tmp_path,
+            student={"weights": str(tiny_student), "epochs": 1, "min_steps": 0},
+            teacher={"base_url": teacher.url},
+            rows={"seed": 16, "per_round": 8, "per_call": 4},
+            verify={"by": "teacher", "threshold": 0.0},
+        )
+        warehouse = Warehouse(tmp_path / "warehouse")
+        make_gold(task, warehouse)
+        rows = {arm: run_arm(task, warehouse, arm, 0).rows.row(0, named=True) for arm in ("more_seed", "goldgen")}
+    for row in rows.values():
+        assert (row["rows_requested"], row["over_budget"]) == (32, False)
+        assert row["teacher_budget"] == 32 + row["label_questions"] > 1.05 * 32
+
+
+def test_rows_ahead_of_one_row_each_are_of_the_gold_that_steers(tmp_path):
+    mine = {"base": "paper", "steers": "dev"}
+    task = write_task(tmp_path, rows=ROWS, strategies={"mine": mine})
+    counts = dict(read_gold(task)["split"].value_counts().iter_rows())
+    assert rows_ahead(arm_task(task, "paper", 0)) == (40, counts["steer"])
+    assert rows_ahead(arm_task(task, "mine", 0)) == (40, counts["steer"] + counts["select"])
+
+
 def test_what_errors_have_in_common_is_a_question_that_counts(tmp_path):
     """Each question counts one, of whatever kind; rationales count nothing."""
     warehouse, key = Warehouse(tmp_path / "warehouse"), loop_key(write_task(tmp_path, rows=ROWS), 0)
@@ -124,7 +204,7 @@ def test_what_errors_have_in_common_is_a_question_that_counts(tmp_path):
     notes = {BEGAN: str(int(1000 * began.timestamp()))}
     part = warehouse.write("extrapolated_set", key.columns(), frame_of("extrapolated_set", []), notes)
     took = asked(warehouse, key, "extrapolated_set", part)
-    assert (took.rows_requested, took.label_questions) == (5, 3)
+    assert (took.rows_requested, took.label_questions, took.diagnoses) == (5, 3, 2)
 
 
 def test_shipped_presets_of_half_the_budget_are_declared_so():

@@ -163,6 +163,38 @@ def test_labels_balanced():
     assert bad.numbers["labels_below"] == 1
 
 
+def test_labels_that_are_asked_for_as_in_gold_are_balanced_as_in_gold():
+    labels = [*LABELS, "mixed"]
+    prior = pl.Series(["positive"] * 17 + ["negative"] * 3)
+    rows = texts(*"abcdefghijk", label=["positive"] * 9 + ["negative", "mixed"])
+    assert not labels_balanced(rows, labels).passed
+    asked = labels_balanced(rows, labels, prior)
+    assert asked.passed
+    assert asked.detail == "every label has a third of the share that they have in steering gold or more"
+    # A label that gold lacks is to have a row, and no label far fewer than there.
+    few = labels_balanced(texts(*"abcdefghij", label=["negative"] * 9 + ["positive"]), labels, prior)
+    assert not few.passed
+    assert few.detail == (
+        "2 of 3 labels have less than a third of the share that they have in steering gold: mixed 0 for 1, "
+        "positive 1 for 8"
+    )
+
+
+def test_a_seed_set_asked_for_in_gold_s_shares_does_not_warn_of_them(tmp_path):
+    csv = "review,verdict\n" + "".join(
+        f"text {n} w{n},{('negative' if n % 9 == 0 else 'positive')}\n" for n in range(90)
+    )
+    for prior, passed in (("gold", True), ("uniform", False)):
+        own = {"base": "s3", "prior": prior, "rationales": False}
+        rows = [{"text": f"row {n} x{n}", "label": "negative" if n % 9 == 0 else "positive"} for n in range(27)]
+        task = write_task(tmp_path / prior, csv, strategy="own", strategies={"own": own}, seed_rows="seed.csv")
+        pl.DataFrame(rows).write_csv(task.folder / "seed.csv")
+        warehouse = Warehouse(tmp_path / prior / "warehouse")
+        make_gold(task, warehouse)
+        found = {check.name: check for check in make_seed_set(task, warehouse, 0).checks}
+        assert found["labels_balanced"].passed is passed, prior
+
+
 def test_balance_counts_labels_without_rows_and_not_those_outside_the_task():
     found = labels_balanced(texts("a", "b", label=["positive", "odd"]), LABELS)
     assert not found.passed
@@ -270,6 +302,24 @@ def test_splits_apart():
     assert bad.detail.startswith("0 of 1 select rows and 1 of 3 test rows nearly repeat a steering row; figures")
 
 
+def test_gold_that_steers_under_the_strategy_is_no_held_out_gold(tmp_path):
+    """Rows 0 and 1 are nearly the same, and one of them selects unless all of dev steers."""
+    steer = texts("a b c d e f g h i j", "a b c d e f g h i j k", "other", split=["steer", "steer", "test"])
+    found = splits_apart(steer, TEXT)
+    assert found.passed
+    assert found.numbers == {"test_near_steer": 0}
+    assert found.detail == "0 of 1 test rows nearly repeat a steering row"
+    assert splits_apart(steer.head(2), TEXT).detail == "all gold steers"
+    near = "".join(f"a b c d e f g h i j w{n},{LABELS[n % 2]}\n" for n in range(40))
+    for steers in ("steer", "dev"):
+        own = {"base": "s3", "steers": steers}
+        task = write_task(tmp_path / steers, f"review,verdict\n{near}", strategy="own", strategies={"own": own})
+        (check,) = make_gold(task, Warehouse(tmp_path / steers / "warehouse")).checks
+        # The task brings no test gold.
+        assert set(check.numbers) == ({"select_near_steer"} if steers == "steer" else set())
+        assert check.passed is (steers == "dev")
+
+
 def test_pairs_are_near_only_in_both_texts():
     long = "a man walks home through heavy rain and thinks of nothing at all"
     gold = pl.DataFrame({"text": [long, long], "text2": ["he is wet", "it is dry"], "split": ["steer", "test"]})
@@ -285,7 +335,7 @@ def test_beats_majority():
     assert good.numbers == {"accuracy": 0.8, "majority_share": 0.6}
     bad = beats_majority(predictions(*select, *[("test", "negative", True)] * 9), "single")
     assert not bad.passed
-    assert bad.detail == "75.0% right on 4 rows of selecting gold; always positive gives 75.0%"
+    assert bad.detail == "75.0% right on 4 rows of held-out gold; always positive gives 75.0%"
 
 
 def test_what_cannot_be_measured_of_a_student_is_no_warning():

@@ -20,6 +20,7 @@ from s3_assets.loop.steps import (
     make_trained_model,
 )
 from s3_assets.store.parts import Warehouse
+from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import load_task
 from s3_assets_tests.fakes import write_task
 
@@ -108,10 +109,28 @@ def test_check_counts_gold_calls_and_tokens(command):
     gold = pl.read_csv(load_task_of_demo().path("gold.csv"))
     counts = dict(gold["verdict"].value_counts().iter_rows())
     assert f"positive: {counts['positive']} rows" in out
-    assert "seed set: about 62 calls, " in out
+    assert "seed set: about 22 calls, " in out
     assert "extrapolated set of round 0: about " in out
     assert "teacher: embedded (a grammar without a model)" in out
     assert "budget: 10000 calls" in out
+
+
+def test_check_counts_gold_as_the_strategy_uses_it_and_sizes_of_the_loops_rounds(command, tmp_path):
+    gold = read_gold(write_task(tmp_path / "tasks"))
+    counts = dict(gold["split"].value_counts().iter_rows())
+    code, out, _ = command("check", "small")
+    assert code == 0
+    assert f"gold: {counts['steer']} steer, {counts['select']} select, {counts['test']} test" in out
+    # Four rounds extrapolate three times; the schedule of two has nothing for the third.
+    assert "strategy: s3_shown, 24 seed rows, then 20, 20 by round, and 20 in each further round" in out
+    write_task(tmp_path / "tasks", strategy="default", rounds=3)
+    code, out, _ = command("check", "small")
+    assert code == 0
+    assert f"gold: {counts['steer'] + counts['select']} steer, 0 select, {counts['test']} test" in out
+    # Two of the three steps of its schedule.
+    sizes = out.split("strategy: default, ")[1].splitlines()[0]
+    assert len(sizes.split(", then ")[1].split(",")) == 2
+    assert "further" not in sizes
 
 
 def load_task_of_demo():
@@ -195,7 +214,7 @@ def test_status_lists_every_task_and_one_that_cannot_be_read(command, tmp_path):
     code, out, _ = command("status")
     assert code == 0
     assert "film_reviews" in out
-    assert "no rounds yet; `s3-assets run film_reviews --rounds 0-2`" in out
+    assert "no rounds yet; `s3-assets run film_reviews`" in out
     assert "small cannot be read" in out
     assert "rounds" in out
 

@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from s3_assets.cli import demo as demo_module
+from s3_assets.cli.run import wanted_rounds
 from s3_assets.store.catalog import connect, ensure_catalog
 from s3_assets.store.parts import Warehouse
 from s3_assets_tests.fakes import REPOSITORY, write_task
@@ -115,6 +116,27 @@ def test_run_stops_when_rounds_stopped_paying(command, small_task, monkeypatch):
     assert code == 0
     assert "stopped after round 0: no gain" in out
     assert len(table_rows(out)) == 1
+
+
+def test_run_takes_the_rounds_that_the_strategy_has_a_budget_for(tmp_path):
+    for strategy, rounds, last in (("s3", 4, 2), ("default", 4, 3), ("default", 2, 1), ("frugal", 9, 2)):
+        task = write_task(tmp_path, strategy=strategy, rounds=rounds)
+        assert wanted_rounds(None, task) == (0, last)
+        assert wanted_rounds("1", task) == (1, 1)
+
+
+def test_rounds_beyond_the_schedule_are_said_to_be(command, tmp_path, tiny_student):
+    student = {"weights": str(tiny_student), "epochs": 1, "min_steps": 0}
+    write_task(tmp_path / "tasks", student=student, experiment={"rounds": 1})
+    said = "schedule: s3_shown has spent its budget with round 1; each later one asks for 20 rows more"
+    code, out, _ = command("run", "small")
+    assert code == 0
+    assert len(table_rows(out)) == 2
+    assert "schedule" not in out + command("status", "small")[1]
+    code, out, _ = command("run", "small", "--rounds", "0-2")
+    assert code == 0
+    assert out.count(said) == 1
+    assert command("status", "small")[1].count(said) == 1
 
 
 def test_demo_shows_what_was_achieved_and_says_when_it_is_there_already(command, small_task, monkeypatch):

@@ -109,12 +109,14 @@ def test_an_arm_beyond_its_budget_is_refused_before_anything_runs(compared, comm
         tmp_path / "tasks",
         rows={"seed": 24, "per_round": 12, "per_call": 4},
         experiment={"rounds": 1, "seeds": 1},
-        strategies={"half": {"base": "s3", "budget": 0.5}},
+        # A row and five questions in each of ten rounds.
+        strategies={"many": {"base": "default", "steps": 10, "shows": ["prediction", "diagnosis"]}},
+        teacher={"base_url": "http://127.0.0.1:9/v1"},
     )
     for words in (("--dry-run",), ()):
-        code, _, said = command("compare", "small", "--arms", "gold_only,half", *words)
+        code, _, said = command("compare", "small", "--arms", "gold_only,many", *words)
         assert code == 2
-        assert "arm half of task small would ask for 36 rows" in said
+        assert "arm many of task small would ask for 70 rows" in said
     assert not (tmp_path / "warehouse" / "experiment").exists()
 
 

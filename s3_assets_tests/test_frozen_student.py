@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from s3_assets.student import frozen
+from s3_assets.student import frozen, logistic
 from s3_assets.student.features import text_features
 from s3_assets.student.frozen import FrozenStudent, load_frozen
 from s3_assets.student.load import load_student
@@ -139,6 +139,13 @@ def test_losses_of_rows_held_out_are_those_of_models_that_never_saw_them():
     # By weight: what weighs nothing counts for nothing.
     doubled = np.concatenate([targets, np.zeros((20, 2))])
     assert held_out_losses(np.concatenate([features, features]), doubled, 0)[0] == pytest.approx(np.log(2), abs=0.05)
+
+
+def test_choosing_a_strength_takes_three_paths(monkeypatch):
+    rows, seen = toy_rows(60, 0), []
+    monkeypatch.setattr(logistic, "fits", lambda features, *more: seen.append(len(features)) or fits(features, *more))
+    held_out_losses(by_words(rows["text"]), np.eye(2)[[LABELS.index(label) for label in rows["label"]]], 0)
+    assert seen == [40] * 3
 
 
 def test_too_few_rows_to_hold_any_out():

@@ -240,7 +240,7 @@ def test_unequal_budgets_are_named() -> None:
     over = "asked for more than the budget of an arm: s3"
     assert matched(board) == [
         over,
-        "no difference from goldgen is given for s3, paper: asked for over 5% more than it",
+        "no difference from goldgen is given for s3, paper: asked for over 5% more than it, or has no seed that it has",
         f"s3 {said.format(640, 'goldgen', 600)}",
         f"default+gold {said.format(500, 'goldgen', 600)}",
         unlike,
@@ -262,7 +262,7 @@ def test_unequal_budgets_are_named() -> None:
 def test_no_difference_is_given_at_a_larger_budget() -> None:
     larger, as_large, smaller = (arm(name, [0.9, 0.9, 0.8], teacher_budget=budget) for name, budget in BUDGETS)
     board = board_of(GOLDGEN, GOLD_ONLY, larger, as_large, smaller)
-    assert unequal(board, "goldgen") == ["s3"]
+    assert unequal(board.to_dicts(), "goldgen") == ["s3"]
     given = dict(board.select("arm", "vs_goldgen").iter_rows())
     assert given["s3"] is None
     assert given["more_seed"] == given["frugal"] == pytest.approx((0.12 + 0.07 - 0.02) / 3)
@@ -272,6 +272,22 @@ def test_no_difference_is_given_at_a_larger_budget() -> None:
     shown = {cells[1]: cells[4] for cells in (text.split(" | ") for text in markdown(board).splitlines()[2:])}
     assert shown["s3"] == "unequal"
     assert shown["more_seed"].startswith("+5.7 [")
+
+
+def test_budgets_are_compared_over_the_seeds_that_both_have() -> None:
+    """Where errors or refills decide on budgets, other seeds have others."""
+    later = [row | {"teacher_budget": 2000} for row in S3[2:]]
+    board = board_of(S3[:2] + later, GOLDGEN[:2])
+    assert line(board, "s3")["teacher_budget"] > 1.05 * line(board, "goldgen")["teacher_budget"]
+    assert line(board, "s3")["vs_goldgen"] == pytest.approx((0.02 - 0.01) / 2)
+    assert unequal(board.to_dicts(), "goldgen") == []
+    # And the other way round: dear where both are, cheap on the whole.
+    dear = [row | {"teacher_budget": 700} for row in S3[:2]] + [row | {"teacher_budget": 100} for row in S3[2:]]
+    board = board_of(dear, GOLDGEN[:2])
+    assert line(board, "s3")["teacher_budget"] < line(board, "goldgen")["teacher_budget"]
+    assert line(board, "s3")["vs_goldgen"] is None
+    assert unequal(board.to_dicts(), "goldgen") == ["s3"]
+    assert "| unequal |" in markdown(board)
 
 
 def test_differences_from_any_arm_are_those_worked_by_hand() -> None:
@@ -423,7 +439,7 @@ def test_command_shows_differences_from_an_arm(compared: Warehouse, command: Com
     assert "vs goldgen" not in cells
     assert "goldgen 3 81.0 ±2.6 [74, 88] -2.0 [-9.5, +5.5]" in cells
     assert "4 default+gold 1 60.0 unequal" in cells
-    assert "no difference from s3 is given for default+gold: asked for over 5% more than it." in cells
+    assert "no difference from s3 is given for default+gold: asked for over 5% more than it, or has no seed" in cells
     objects = json.loads(command("leaderboard", "small", "--against", "s3", "--format", "json")[1])
     assert objects[1]["vs_s3"] == pytest.approx(-0.02)
     assert objects[1]["vs_gold_only"] is not None

@@ -94,7 +94,7 @@ def test_a_students_errors_on_test_gold_are_only_counted(warehouse: Warehouse, c
         says.append(wrong | {"gold_id": gold_id, "split": split})
     put(warehouse, "predictions", *says, key=KEY.at(2))
     out = told(command, "m7")
-    assert "wrong on 2 rows of steering and selecting gold" in out
+    assert "wrong on 2 rows of other gold" in out
     assert "wrong on 2 rows of test gold" in out
     assert "g2 (select)" in out
     assert "g3" not in out

@@ -80,6 +80,28 @@ def test_arms_are_the_shipped_ones_then_own_then_ablations(tmp_path: Path) -> No
     assert task.spec.arms["mine"].summary == "s3, changed by the task"
 
 
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"by": "loss", "keep": 0.5},
+        {"one_each": True, "skips": ["never_learned"]},
+        {"extrapolates": "gold", "growth": 2, "shows": ["contrast"], "prior": "gold"},
+        {"verify": "teacher", "cross_fit": 2, "steers": "dev"},
+        {"verify": "students", "steers": "dev"},
+        {"shows": ["prediction", "probability"]},
+    ],
+)
+def test_options_that_fit_each_other_are_not_refused(declared: dict[str, Any]) -> None:
+    own = Strategy.model_validate(declared)
+    # Whatever is valid without an option is an arm.
+    for name, one in ablations("mine", own).items():
+        assert options(one)[name.removeprefix("mine~")] == options(Strategy())[name.removeprefix("mine~")]
+
+
+def test_what_makes_no_sense_without_an_option_is_left_out() -> None:
+    assert list(ablations("mine", Strategy(by="loss", keep=0.5, explore=0.25))) == ["mine~keep", "mine~explore"]
+
+
 def test_a_loop_follows_a_strategy_with_rounds_whose_students_gold_can_judge(tmp_path: Path) -> None:
     assert of_loops(presets()) == ["goldgen", "s3", "default", "s3_shown", "frugal", "paper"]
     mine = {"mine": {"base": "s3", "explore": 0.25}}
@@ -107,7 +129,7 @@ def test_a_loop_follows_a_strategy_with_rounds_whose_students_gold_can_judge(tmp
         ),
         (
             "  own:\n    shows: [contrst]\n",
-            "task.yaml:8: strategies.own.shows.0: Input should be 'prediction', 'contrast' or",
+            "task.yaml:8: strategies.own.shows.0: Input should be 'prediction', 'contrast', 'diagnosis' or",
         ),
         (
             "  own: {base: frugall}\n",
@@ -147,6 +169,20 @@ def test_messages_name_the_line_and_key_within_an_own_strategy(tmp_path: Path, l
         ({"cross_fit": 1}, "2 folds or more"),
         ({"extrapolates": "gold", "skips": ["mislabelled"]}, "choose among errors"),
         ({"extrapolates": None, "steps": 2}, "there are no rounds"),
+        ({"extrapolates": None, "growth": 2}, "there are no rounds"),
+        ({"extrapolates": None, "shows": ["contrast"]}, "there are no rounds"),
+        ({"gold": "alone"}, "nothing to extrapolate"),
+        ({"keep": 0.5}, "loss or margin"),
+        ({"keep": 0.5, "by": "doubt"}, "loss or margin"),
+        ({"explore": 0.5, "extrapolates": "gold"}, "for random gold"),
+        ({"explore": 0.5, "one_each": True}, "for random gold"),
+        ({"explore": 0.5, "extrapolates": None}, "for random gold"),
+        ({"one_each": True, "by": "loss"}, "choose nothing then"),
+        ({"one_each": True, "prior": "gold"}, "choose nothing then"),
+        ({"verify": "students", "cross_fit": 2}, "learn from all steering gold"),
+        ({"verify": "both", "cross_fit": 2}, "learn from all steering gold"),
+        ({"shows": ["probability"]}, "show prediction too"),
+        ({"extrapolates": "gold", "shows": ["probability"]}, "are about errors"),
         ({"grown": True}, "set extrapolates: null"),
         ({"extrapolates": "gold", "shows": ["diagnosis"]}, "are about errors"),
     ],

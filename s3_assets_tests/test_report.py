@@ -24,6 +24,7 @@ from s3_assets.loop.steps import (
     make_seed_set,
     make_trained_model,
 )
+from s3_assets.report.examples import read_examples
 from s3_assets.report.facts import read_facts
 from s3_assets.report.map import read_map
 from s3_assets.report.page import read_report, render, write_page
@@ -155,7 +156,7 @@ def test_scores_errors_rows_and_cost_are_those_of_the_tables(page, warehouse):
         shown = dict(zip(header, cells, strict=True))
         assert shown["round"] == str(row["round"])
         assert shown["errors"] == str(row["errors"])
-        for split, name in (("steer", "steering"), ("select", "selecting"), ("test", "test")):
+        for split, name in (("steer", "steering"), ("select", "held-out"), ("test", "test")):
             assert shown[f"{name} gold, %"] == f"{100 * row[f'{split}_accuracy']:.1f}"
             low, high = map(float, shown[f"{name} gold, 95%"].split(" to "))
             assert low < 100 * row[f"{split}_accuracy"] < high
@@ -276,6 +277,42 @@ def test_no_text_of_test_or_selecting_gold_is_on_it(page, warehouse):
     held = gold.filter(pl.col("split") != "steer")["text"].to_list()
     assert not [text for text in held if text in page.text]
     assert [text for text in gold.filter(split="steer")["text"] if text in page.text]
+
+
+def test_where_all_gold_steers_it_is_shown_as_what_it_is_used_for(tmp_path, tiny_student):
+    """With ``steers: dev`` rows that the table gold has for selecting are steering gold, errors among them."""
+    student = {"weights": str(tiny_student), "epochs": 1, "min_steps": 0}
+    task, found = write_task(tmp_path, strategy="default", student=student), Warehouse(tmp_path / "warehouse")
+    make_rounds(task, found, 2)
+    gold = found.live("gold", {"task": "small"}).read()
+    write_vectors(found, task, [gold, part(found, "seed_set", task, 1)])
+    dev = gold.filter(pl.col("split") != "test")
+    facts = read_facts(task, found)
+    assert facts.gold == {"steer": dev.height, "select": 0, "test": gold.height - dev.height}
+    assert facts.rounds[0].figures.steer.rows == dev.height
+    errors = part(found, "error_set", task, 1)
+    steered = gold.filter(split="select")["gold_id"].to_list()
+    assert set(errors["gold_id"]) & set(steered)
+    shown = page_of(embedded(task), found)
+    heads = [one["text"].split("\n")[0] for one in shown.all("title") if "g" in one["path"]]
+    assert heads.count("Steering gold, error in round 1") == errors.height
+    assert heads.count("Steering gold") == dev.height - errors.height
+    # What is held out is steering gold, judged by folds: the same line would be drawn twice.
+    header, *_ = shown.table("Scores by round")
+    assert [name for name in header if name.endswith(", %")] == ["steering gold, %", "test gold, %"]
+    assert "selecting gold" not in shown.text
+    assert "judged by students of folds" in shown.text
+    assert f"{dev.height} steering, 0 selecting" in shown.text
+    assert not [text for text in gold.filter(split="test")["text"] if text in shown.text]
+    texts = {row["text"]: row["gold_id"] for row in dev.to_dicts()}
+    first, written = part(found, "error_set", task, 0), part(found, "extrapolated_set", task, 0)["gold_id"].to_list()
+    last = errors["gold_id"].to_list()
+    expected = [
+        of_kind.sort(~pl.col("gold_id").is_in(written), -pl.col("loss"), "gold_id").head(3)["gold_id"].to_list()
+        for of_kind in (first.filter(~pl.col("gold_id").is_in(last)), first.filter(pl.col("gold_id").is_in(last)))
+    ]
+    assert {*expected[0], *expected[1]} & set(steered)
+    assert [texts[one.texts[0]] for one in read_examples(task, found, [0, 1])] == [*expected[0], *expected[1]]
 
 
 def test_nothing_is_asked_of_anyone(page, markup):
@@ -449,6 +486,7 @@ def test_a_report_is_made_without_torch(place, task, warehouse):
     code = f"""
 from datetime import UTC, datetime
 from pathlib import Path
+from s3_assets.report.examples import read_examples
 from s3_assets.report.facts import read_facts
 from s3_assets.report.map import read_map
 from s3_assets.report.page import read_report, render

@@ -87,6 +87,23 @@ def test_gold_without_test_rows_is_said_and_has_no_columns(task):
     assert "test gold" not in str(block.pictures[0].markup)
 
 
+def test_gold_that_is_held_out_by_folds_has_no_line_of_its_own(tmp_path):
+    rounds = [round_facts(0, (0.5, 0.5, 0.7)), round_facts(1, (0.8, 0.8, 0.9))]
+    for strategy, said in (("default", "judged by students of folds"), ("default~cross_fit", "no gold is held out")):
+        found = facts(write_task(tmp_path, strategy=strategy), rounds, select=0)
+        assert found.splits == ["steer", "test"]
+        block = sections.accuracy(found)
+        assert said in block.says
+        assert block.notes == []
+        assert not [name for name in block.tables[0].columns if "held-out" in name]
+        assert "held-out" not in str(block.pictures[0].markup)
+    selects = facts(write_task(tmp_path, strategy="s3"), rounds)
+    assert "held-out gold, which selects, chooses the epoch" in sections.accuracy(selects).says
+    assert "held-out gold" in str(sections.accuracy(selects).pictures[0].markup)
+    drawn = {len(accuracy_figure(rounds, "accuracy", one.splits).axes[0].lines) for one in (found, selects)}
+    assert len(drawn) == 2
+
+
 def test_the_commonest_gates_are_told_apart_and_the_rest_are_one():
     rounds = [round_facts(0, (0.5, 0.5, 0.5), gates=GATES, asked=Asked(rows_requested=100))]
     assert gates_shown(rounds) == ["echo", "duplicate", "length"]

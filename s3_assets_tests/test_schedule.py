@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from s3_assets.experiment.arms import arm_task
-from s3_assets.generation.schedule import budget, round_size, rounds_of, seed_size
+from s3_assets.generation.schedule import (
+    SEED_ROWS_OF_A_LABEL,
+    asked_for_a_row,
+    budget,
+    most_diagnoses,
+    round_size,
+    rounds_of,
+    seed_size,
+)
 from s3_assets.tasks.load import Task
 from s3_assets.tasks.presets import presets
 from s3_assets_tests.fakes import write_task
@@ -65,6 +73,66 @@ def test_parts_add_up_where_they_do_not_divide(tmp_path: Path) -> None:
 def test_rounds_beyond_those_compared_have_the_size_of_the_last(tmp_path: Path) -> None:
     own = sized(tmp_path, seed_share=0.125, steps=3, growth=2)
     assert round_size(own, 7) == round_size(own, 2) == 400
+
+
+def test_a_task_that_brings_its_seed_set_divides_what_is_left_among_rounds(tmp_path: Path) -> None:
+    own = {"mine": {"base": "s3", "seed_share": 0.5, "steps": 4, "growth": 2}, "half": {"base": "s3", "budget": 0.5}}
+    task = write_task(tmp_path, rows=ROWS, strategies=own, seed_rows="seed.csv")
+    # No row of the seed set is asked for, so its share of the budget is nobody's.
+    assert {name: (budget(arm_task(task, name, 0)), sizes(arm_task(task, name, 0))) for name in ("s3", "mine")} == {
+        "s3": (400, [0, 200, 200]),
+        "mine": (400, [0, 27, 53, 107, 213]),
+    }
+    assert sizes(arm_task(task, "half", 0)) == [0, 100, 100]
+    assert sizes(arm_task(task, "default", 0)) == [0, 133, 134, 133]
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "expected"),
+    [
+        # 5 rows a label, where the share is less; rounds take the rest.
+        (10, {"seed_share": 0.05}, [50, 175, 175]),
+        (2, {"seed_share": 0.01}, [10, 195, 195]),
+        (10, {"seed_share": 0.5}, [200, 100, 100]),
+        # Half the budget at most.
+        (60, {"seed_share": 0.05}, [200, 100, 100]),
+        (60, {"seed_share": 0.75}, [300, 50, 50]),
+        # The task's own size is what it is.
+        (60, {}, [200, 100, 100]),
+        # Rows that are verified take three.
+        (10, {"seed_share": 0.05, "verify": "teacher"}, [50, 42, 41]),
+    ],
+)
+def test_the_seed_set_has_rows_of_each_label(
+    tmp_path: Path, labels: int, options: dict[str, Any], expected: list[int]
+) -> None:
+    named = {f"l{place}": f"The {place}th." for place in range(labels)}
+    own = {"mine": {"base": "s3", **options}}
+    task = write_task(tmp_path, rows={"seed": 200, "per_round": 100}, strategies=own, labels=named)
+    assert SEED_ROWS_OF_A_LABEL == 5
+    assert sizes(arm_task(task, "mine", 0)) == expected
+
+
+@pytest.mark.parametrize(("teacher", "left"), [("openai", 195), ("embedded", 200)])
+def test_questions_about_errors_come_off_the_rows_of_a_teacher_that_answers_them(
+    tmp_path: Path, teacher: str, left: int
+) -> None:
+    own = {"mine": {"base": "s3", "shows": ["diagnosis"]}, "steps": {"base": "s3", "shows": ["diagnosis"], "steps": 2}}
+    at = {"backend": "embedded"} if teacher == "embedded" else {"base_url": "http://127.0.0.1:9/v1"}
+    task = write_task(tmp_path, rows=ROWS, strategies=own, teacher=at)
+    for name in own:
+        assert sizes(arm_task(task, name, 0)) == [400, left, left]
+        assert most_diagnoses(arm_task(task, name, 0)) == 200 - left
+
+
+@pytest.mark.parametrize("questions", [1, 2, 5])
+def test_two_questions_are_planned_for_a_row_however_many_it_may_take(tmp_path: Path, questions: int) -> None:
+    task = write_task(
+        tmp_path, rows=ROWS, strategies={"mine": {"base": "s3", "verify": "teacher"}}, verify={"questions": questions}
+    )
+    own = arm_task(task, "mine", 0)
+    assert asked_for_a_row(own) == 3
+    assert sizes(own) == [133, 67, 67]
 
 
 def test_label_questions_of_the_strategy_come_off_the_rows(tmp_path: Path) -> None:

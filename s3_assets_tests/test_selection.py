@@ -15,6 +15,7 @@ from s3_assets.selection.choice import Basis
 from s3_assets.selection.choose import choose
 from s3_assets.selection.clusters import clusters, group_count
 from s3_assets.selection.contrast import contrasts
+from s3_assets.selection.errors import kept
 from s3_assets.selection.skipped import never_learned, unless_all
 from s3_assets.tasks.gold import read_gold
 from s3_assets_tests.fakes import facts, write_task
@@ -22,10 +23,14 @@ from s3_assets_tests.fakes import facts, write_task
 ROWS = {"seed": 24, "per_call": 4, "per_round": 20}
 
 
-def tried(folder, base="s3", rows=None, **options):
+def tried(folder, base="s3", rows=None, labels=None, **options):
     """The small task with a strategy of its own."""
     return write_task(
-        folder, strategies={"tried": {"base": base, **options}}, strategy="tried", rows={**ROWS, **(rows or {})}
+        folder,
+        strategies={"tried": {"base": base, **options}},
+        strategy="tried",
+        rows={**ROWS, **(rows or {})},
+        **({} if labels is None else {"labels": labels}),
     )
 
 
@@ -155,6 +160,26 @@ def test_by_loss_keeps_the_highest(tmp_path):
     assert weights == dict(known.errors.select("gold_id", "loss").iter_rows())
 
 
+def test_a_share_kept_is_no_row_more_for_the_last_digit_of_a_product(tmp_path):
+    task = tried(tmp_path, by="loss", keep=0.55)
+    ids = [f"g_{place:03}" for place in range(100)]
+    errors = pl.DataFrame({"gold_id": ids, "loss": [float(place) for place in range(100)]})
+    assert math.ceil(0.55 * 100) == 56
+    assert kept(task.spec.how, errors, ids) == ids[:44:-1]
+    # A part of a row is rounded up.
+    assert len(kept(task.spec.how, errors.head(11), ids[:11])) == 7
+
+
+def test_options_do_not_quietly_go_without_what_they_go_by(tmp_path):
+    known = basis(tried(tmp_path))
+    bare = Basis(known.steer, known.errors)
+    with pytest.raises(ValueError, match="by: doubt goes by predictions"):
+        choose(tried(tmp_path, by="doubt"), bare, 0)
+    for options in ({"by": "cluster"}, {"shows": ["diagnosis"]}, {"shows": ["contrast"]}):
+        with pytest.raises(ValueError, match="go by vectors"):
+            choose(tried(tmp_path, **options), bare, 0)
+
+
 def test_by_margin_keeps_those_nearest_to_being_right(tmp_path):
     task = tried(tmp_path, by="margin", keep=0.5)
     known = basis(task)
@@ -248,6 +273,45 @@ def test_a_share_of_the_rows_is_from_random_steering_gold(tmp_path):
     assert len(everything) == 40
 
 
+def test_a_prediction_alone_is_shown_without_its_probability(tmp_path):
+    task = tried(tmp_path, base="s3_shown", labels={"positive": "Praise.", "negative": "Blame."})
+    known = basis(task, 1)
+    assert known.rows()["probability"].drop_nulls().to_list() == [0.95]
+    choice = choose(task, known, 0)
+    request, *_ = source_plan(task, known.rows(), 0, choice)(asked(choice), 0)
+    row = known.errors.row(0, named=True)
+    other = row["prediction"]
+    means = task.spec.labels[row["label"]].means
+    # Answers of teachers are kept under these very words.
+    assert request.messages[-1]["content"] == (
+        f'A small classifier read the example below and said "{other}". That is wrong: its label is "{row["label"]}"\n'
+        f"({means}).\n"
+        f'Write 4 new texts with the label "{row["label"]}" that are similar to the example in style and in what makes '
+        "it hard\nto classify, but are about something else. Do not copy the example.\n\n"
+        f'```json\n{{\n "label": "{row["label"]}",\n "labels": [\n  "positive",\n  "negative"\n ],\n "count": 4,\n '
+        f'"example": {{\n  "text": "{row["text"]}",\n  "label": "{row["label"]}",\n  "predicted": "{other}"\n }}\n}}\n'
+        "```"
+    )
+    for base in ("default", "frugal"):
+        own = write_task(tmp_path, strategy=base, rows=ROWS)
+        assert "probability" not in own.spec.how.shows
+
+
+def test_the_probability_of_the_wrong_answer_is_shown_where_asked_for(tmp_path):
+    task = tried(tmp_path, base="s3_shown", shows=["prediction", "probability"])
+    known = basis(task, 1)
+    choice = choose(task, known, 0)
+    plain = tried(tmp_path, base="s3_shown")
+    for request, without in zip(
+        source_plan(task, known.rows(), 0, choice)(asked(choice), 0),
+        source_plan(plain, known.rows(), 0, choice)(asked(choice), 0),
+        strict=True,
+    ):
+        said, before = request.messages[-1]["content"], without.messages[-1]["content"]
+        told = "\nThe wrong answer had a probability of 95%."
+        assert said == before.replace("\n\n```json", f"{told}\n\n```json")
+
+
 def test_explored_rows_that_are_right_show_no_prediction(tmp_path):
     task = tried(tmp_path, base="s3_shown", explore=0.5)
     known = basis(task, 4)
@@ -259,12 +323,6 @@ def test_explored_rows_that_are_right_show_no_prediction(tmp_path):
     assert set(shown) - wrong
     told = {request.gold_id for request in requests if "That is wrong" in request.messages[-1]["content"]}
     assert told == wrong
-
-
-def test_random_gold_is_not_explored(tmp_path):
-    task = tried(tmp_path, base="goldgen", explore=0.5)
-    known = basis(task, 0)
-    assert choose(task, known, 0) == choose(tried(tmp_path, base="goldgen"), known, 0)
 
 
 @pytest.mark.parametrize("options", [{}, {"explore": 0.5}, {"by": "doubt"}, {"by": "loss"}, {"by": "cluster"}])
@@ -340,6 +398,19 @@ def test_errors_are_hopeless_after_two_rounds_in_vain():
     assert never_learned(["a"], before[:1]) == {}
 
 
+def test_what_was_hopeless_stays_so_until_it_is_learned():
+    in_vain, passed_over, learned = ({"a"}, {"a"}), ({"a"}, set()), (set(), set())
+    assert list(never_learned(["a"], [in_vain, in_vain, passed_over])) == ["a"]
+    assert list(never_learned(["a"], [in_vain, in_vain, passed_over, passed_over])) == ["a"]
+    # Rounds in vain need not follow each other.
+    assert list(never_learned(["a"], [in_vain, passed_over, in_vain])) == ["a"]
+    assert never_learned(["a"], [in_vain, passed_over, passed_over]) == {}
+    # Once it is right, it may be tried again.
+    assert never_learned(["a"], [in_vain, in_vain, learned]) == {}
+    assert never_learned(["a"], [in_vain, learned, in_vain]) == {}
+    assert "rows of 3 rounds" in never_learned(["a"], [in_vain] * 3)["a"]
+
+
 def test_not_all_errors_are_skipped(caplog):
     assert unless_all({"a": "why"}, ["a", "b"]) == {"a": "why"}
     assert unless_all({"a": "why", "b": "why"}, ["a", "b"]) == {}
@@ -358,8 +429,34 @@ def test_vectors_that_lie_together_are_one_cluster():
     assert len(set(found.values())) == 3
     assert all(found[str(place)] == found[str(place % 3)] for place in range(18))
     assert clusters(["a", "b"], vectors[:2], 0) == {"a": 0, "b": 0}
-    # Fewer places than groups.
-    assert len(set(clusters([str(place) for place in range(18)], np.ones((18, 3), np.float32), 0).values())) == 1
+    # Fewer places than groups. What differs in its last digits is one place.
+    ones = np.ones((18, 3), np.float32)
+    assert len(set(clusters([str(place) for place in range(18)], ones, 0).values())) == 1
+    noise = np.random.default_rng(0).choice(np.float32([0, 1.2e-7]), (18, 3))
+    assert len(np.unique(ones + noise, axis=0)) > 3
+    assert len(set(clusters([str(place) for place in range(18)], ones + noise, 0).values())) == 1
+
+
+@pytest.mark.parametrize("shows", [["diagnosis"], ["diagnosis", "contrast"]])
+def test_no_group_that_is_diagnosed_has_errors_of_two_folds(tmp_path, shows):
+    task = tried(tmp_path, by="cluster", shows=shows, cross_fit=2)
+    known = basis(task, 16, vectors=axes(task, 2))
+    folds = {gold_id: 1 + place // 2 % 2 for place, gold_id in enumerate(known.steer["gold_id"])}
+    choice = choose(task, Basis(known.steer, known.errors, vectors=known.vectors, folds=folds), 0)
+    held = {}
+    for source in choice.sources:
+        held.setdefault(source.cluster, set()).add(folds[source.gold_id])
+    # Two groups in each of the folds, numbered on.
+    assert sorted(held) == [0, 1, 2, 3]
+    assert [held[group] for group in range(4)] == [{1}, {1}, {2}, {2}]
+    # Without folds a group is of all errors.
+    free = choose(task, known, 0)
+    assert {source.cluster for source in free.sources} != set(range(4))
+    plain = tried(tmp_path, by="cluster", cross_fit=2)
+    alike = choose(plain, Basis(known.steer, known.errors, vectors=known.vectors, folds=folds), 0)
+    assert [source.cluster for source in alike.sources] == [
+        source.cluster for source in choose(plain, known, 0).sources
+    ]
 
 
 def test_a_contrast_is_the_nearest_right_row_of_another_label():
@@ -370,6 +467,14 @@ def test_a_contrast_is_the_nearest_right_row_of_another_label():
     assert contrasts("a", steer, vectors, wrong={"c"}) == {"a": "b"}
     assert contrasts("a", steer, vectors, wrong={"b", "c", "e"}) == {}
     assert contrasts("a", steer, vectors, folds={"a": 1, "b": 2, "c": 2, "d": 1, "e": 1}) == {"a": "e"}
+
+
+def test_neighbours_that_differ_in_the_last_digits_are_alike():
+    steer = pl.DataFrame({"gold_id": list("abc"), "label": ["x", "y", "y"]})
+    vectors = np.array([[1, 0], [0.6, 0.8], [0.6000001, 0.8]], np.float32)
+    assert vectors[2, 0] > vectors[1, 0]
+    assert contrasts("a", steer, vectors) == {"a": "b"}
+    assert contrasts("a", steer, np.array([[1, 0], [0.6, 0.8], [0.6001, 0.8]], np.float32)) == {"a": "c"}
 
 
 def test_the_contrast_stands_in_the_request(tmp_path):

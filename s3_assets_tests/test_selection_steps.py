@@ -2,19 +2,27 @@
 
 import hashlib
 import json
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import pytest
 
 from s3_assets.experiment.asked import asked
-from s3_assets.generation.estimate import ASSUMED_ERRORS, estimate_rounds
+from s3_assets.generation.diagnosis import diagnosis_requests
+from s3_assets.generation.estimate import ASSUMED_ERRORS, MOST_RUNS, estimate_rounds
+from s3_assets.generation.imagined import Imagined
+from s3_assets.generation.schedule import MOST_DIAGNOSES
 from s3_assets.generation.seed import seed_wanted
 from s3_assets.loop.fingerprints import (
+    CODE_VERSIONS,
+    DRIFT,
     ERROR_SET,
     EXTRAPOLATED_SET,
     SEED_SET,
     TRAINED_MODEL,
+    _chosen,
     input_fingerprint,
     loop_key,
     upstream,
@@ -23,15 +31,21 @@ from s3_assets.loop.sources import read_basis
 from s3_assets.loop.steps import make_extrapolated_set, make_gold, make_seed_set
 from s3_assets.loop.uses import gold_in_use
 from s3_assets.selection.choose import choose
+from s3_assets.selection.clusters import group_count
 from s3_assets.selection.skipped import mislabelled
+from s3_assets.store.identity import digest
 from s3_assets.store.parts import Warehouse
 from s3_assets.store.tables import table
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.load import Task
-from s3_assets_tests.fakes import facts, obliging, scripted_teacher, write_task
+from s3_assets_tests.fakes import DEMO_FOLDER, facts, obliging, scripted_teacher, write_task
 from s3_assets_tests.test_estimate import train
 
 ROWS = {"seed": 24, "per_call": 4, "per_round": 20}
+
+# Declared, and never asked.
+OUT_OF_REACH = {"base_url": "http://127.0.0.1:9/v1"}
+EMBEDDED = {"backend": "embedded", "grammar": str(DEMO_FOLDER / "grammar.yaml")}
 
 
 @pytest.fixture
@@ -54,8 +68,9 @@ def embedded(monkeypatch) -> list[str]:
     return seen
 
 
-def tried(folder, base="s3", rows=None, teacher=None, **options) -> Task:
-    keys = {} if teacher is None else {"teacher": {"base_url": teacher.url}}
+def tried(folder, base="s3", rows=None, teacher=None, backend=None, **options) -> Task:
+    keys = {} if backend is None else {"teacher": backend}
+    keys = keys if teacher is None else {"teacher": {"base_url": teacher.url}}
     return write_task(
         folder,
         strategies={"tried": {"base": base, **options}},
@@ -97,7 +112,8 @@ def test_the_step_stores_what_it_chose(tmp_path, warehouse, embedded):
     sources = live(warehouse, "sources", task)
     gold = read_gold(task)
     uses = dict(gold.select("gold_id", "split").iter_rows())
-    assert sources["rows_requested"].sum() == 20
+    # Five questions about errors come off 20 rows.
+    assert sources["rows_requested"].sum() == 15
     written = dict(rows["gold_id"].value_counts().iter_rows())
     assert written == dict(sources.filter(pl.col("rows_requested") > 0).select("gold_id", "rows_requested").iter_rows())
     assert set(sources["why"]) == {"error", "explored"}
@@ -122,7 +138,7 @@ def test_the_step_stores_what_it_chose(tmp_path, warehouse, embedded):
     came = asked(
         warehouse, loop_key(task, 0), EXTRAPOLATED_SET, warehouse.live(EXTRAPOLATED_SET, loop_key(task, 0).columns())
     )
-    assert came.rows_requested == 20
+    assert came.rows_requested == 15
     assert came.calls == len(blocks) + len(questions)
 
 
@@ -137,6 +153,27 @@ def test_contrasts_and_sources_are_steering_gold_alone(tmp_path, warehouse, embe
     assert not [body for body in teacher.bodies for text in held_out["text"] if text in body["messages"][-1]["content"]]
     # Nor is a vector made of it.
     assert not set(held_out["text"]) & set(embedded)
+
+
+@pytest.mark.parametrize("shows", [["diagnosis"], ["contrast", "diagnosis"]])
+def test_a_diagnosis_is_of_errors_of_one_fold(tmp_path, warehouse, embedded, shows):
+    with scripted_teacher(diagnosing) as teacher:
+        task = tried(tmp_path, teacher=teacher, shows=shows, cross_fit=2)
+        gold = read_gold(task)
+        errors = gold.filter(pl.col("split") == "steer").head(12).with_columns(pl.lit("x").alias("prediction"))
+        known = read_basis(task, warehouse, loop_key(task, 0), gold, errors, None)
+        requests = diagnosis_requests(task, choose(task, known, 0), known.rows(), 0)
+    ids = dict(known.steer.select("text", "gold_id").iter_rows())
+    asked_about = [
+        {known.folds[ids[one["text"]]] for one in facts({"messages": one.messages})["errors"]}
+        for one in requests.values()
+    ]
+    assert len(asked_about) > 1
+    assert all(len(folds) == 1 for folds in asked_about)
+    assert {1, 2} == set.union(*asked_about)
+    # Nothing else needs folds.
+    other = tried(tmp_path, by="cluster", cross_fit=2)
+    assert read_basis(other, warehouse, loop_key(other, 0), gold, errors, None).folds == {}
 
 
 def test_contrasts_are_of_the_rows_own_fold(tmp_path, warehouse, embedded):
@@ -212,6 +249,10 @@ def test_never_learned_are_errors_of_three_rounds_that_two_wrote_from(tmp_path, 
     )
     free = tried(tmp_path)
     assert read_basis(free, warehouse, loop_key(free, 2), gold, errors, None).skipped == {}
+    # What was passed over in a round stays so in the next.
+    put(ERROR_SET, 2, [a, b, c])
+    put(EXTRAPOLATED_SET, 2, [c])
+    assert set(read_basis(task, warehouse, loop_key(task, 3), gold, errors, None).skipped) == {a, c}
 
 
 def test_mislabelled_errors_are_those_that_students_on_other_rows_doubt(tmp_path, warehouse, monkeypatch):
@@ -232,11 +273,11 @@ def test_mislabelled_errors_are_those_that_students_on_other_rows_doubt(tmp_path
         gold={"file": "gold.csv", "split": {"steer": 0.5, "select": 0.25, "test": 0.25}},
     )
     gold = read_gold(task)
-    # Wherever they fall: both steer. Labels of test rows are not looked at.
+    # Wherever they fall: both steer. No other labels are looked at.
     planted = pl.col("text").str.contains("but not")
     gold = gold.with_columns(
         pl.when(planted).then(pl.lit("steer")).otherwise("split").alias("split"),
-    ).with_columns(pl.when(pl.col("split") == "test").then(pl.lit("?")).otherwise("label").alias("label"))
+    ).with_columns(pl.when(pl.col("split") == "steer").then("label").otherwise(pl.lit("?")).alias("label"))
     errors = pl.concat([gold.filter(planted), gold.filter(~planted & (pl.col("split") == "steer")).head(3)])
     seed = pl.DataFrame(
         {
@@ -249,9 +290,22 @@ def test_mislabelled_errors_are_those_that_students_on_other_rows_doubt(tmp_path
     )
     known = read_basis(task, warehouse, loop_key(task, 0), gold, errors, seed)
     assert set(known.skipped) == set(gold.filter(planted)["gold_id"])
-    assert all(reason.startswith("mislabelled: others say ") for reason in known.skipped.values())
+    assert all(reason.startswith("mislabelled: others give ") for reason in known.skipped.values())
     # What is only looked ahead at asks no students.
     assert read_basis(task, warehouse, loop_key(task, 0), gold, errors, seed, ahead=True).skipped == {}
+
+
+def test_a_label_is_doubted_by_how_much_likelier_another_is(tmp_path, monkeypatch):
+    from s3_assets.quality.ensemble import Opinion
+
+    task = tried(tmp_path, skips=["mislabelled"])
+    steer = read_gold(task).filter(pl.col("split") == "steer").head(5)
+    said = [Opinion(own, "other", top) for own, top in ((0.15, 0.8), (0.15, 0.3), (0.19, 0.8), (0.5, 0.5))]
+    monkeypatch.setattr("s3_assets.generation.held_out.opinions_held_out", lambda *_: [*said, None])
+    ids = steer["gold_id"].to_list()
+    # Of many labels even the likeliest has little: 0.15 of 0.3 is no doubt.
+    assert set(mislabelled(task, ids, steer, table_of(SEED_SET))) == {ids[0]}
+    assert mislabelled(task, ids[1:], steer, table_of(SEED_SET)) == {}
 
 
 def test_questions_have_no_labels_to_doubt(tmp_path, caplog):
@@ -294,29 +348,89 @@ def test_each_label_has_a_row_at_least(tmp_path):
 # -- fingerprints ------------------------------------------------------------------------------------------------------
 
 
+# What an extrapolated set follows from, by name; each is held against all others.
+FOLLOWS = {
+    "nothing": {},
+    "by": {"by": "loss"},
+    "keep": {"by": "loss", "keep": 0.5},
+    "doubt": {"by": "doubt"},
+    "skips": {"skips": ["mislabelled"]},
+    "explore": {"explore": 0.5},
+    "prior": {"prior": "gold"},
+    "steers": {"steers": "dev"},
+    "one_each": {"one_each": True},
+    "prediction": {"shows": ["prediction"]},
+    "probability": {"shows": ["prediction", "probability"]},
+    "contrast": {"shows": ["contrast"]},
+    "contrast in folds": {"shows": ["contrast"], "cross_fit": 2},
+    "contrast in other folds": {"shows": ["contrast"], "cross_fit": 3},
+    "diagnosis": {"shows": ["diagnosis"]},
+    "diagnosis in folds": {"shows": ["diagnosis"], "cross_fit": 2},
+    "diagnosis in other folds": {"shows": ["diagnosis"], "cross_fit": 3},
+    "verify": {"verify": "teacher"},
+    "other verify": {"verify": "students"},
+    "seed_share": {"seed_share": 0.5},
+    "steps": {"steps": 4},
+    "growth": {"growth": 2},
+    "budget": {"budget": 0.5, "seed_share": 0.5},
+}
+
+
+def follows(folder, asset, options, round_=0, **keys) -> str:
+    task = write_task(
+        folder,
+        strategies={"tried": {"base": "s3", **options}},
+        strategy="tried",
+        rows=ROWS,
+        teacher=OUT_OF_REACH,
+        **keys,
+    )
+    return input_fingerprint(task, asset, round_, {})
+
+
 def test_each_option_changes_what_the_extrapolated_set_follows_from(tmp_path):
-    options = {
-        "by": "loss",
-        "skips": ["mislabelled"],
-        "explore": 0.5,
-        "prior": "gold",
-        "shows": ["contrast"],
-        "steers": "dev",
-        "one_each": True,
-    }
-    found = {None: input_fingerprint(tried(tmp_path), EXTRAPOLATED_SET, 0, {})}
-    found |= {
-        name: input_fingerprint(tried(tmp_path, **{name: value}), EXTRAPOLATED_SET, 0, {})
-        for name, value in options.items()
-    }
-    found["keep"] = input_fingerprint(tried(tmp_path, by="loss", keep=0.5), EXTRAPOLATED_SET, 0, {})
-    assert len(set(found.values())) == len(found)
-    seeds = {
-        name: input_fingerprint(tried(tmp_path, **{name: options[name]} if name else {}), SEED_SET, 0, {})
-        for name in (None, "prior", "shows", "explore", "by")
-    }
-    assert seeds["prior"] != seeds[None]
-    assert {seeds[name] for name in (None, "shows", "explore", "by")} == {seeds[None]}
+    found: dict[str, str] = {}
+    for name, options in FOLLOWS.items():
+        said = follows(tmp_path, EXTRAPOLATED_SET, options)
+        assert said not in found, (name, found.get(said))
+        found[said] = name
+    # Students of folds alone choose no rows and show nothing.
+    assert found[follows(tmp_path, EXTRAPOLATED_SET, {"cross_fit": 2})] == "nothing"
+
+
+def test_options_of_the_seed_set_change_what_it_follows_from(tmp_path):
+    found = {name: follows(tmp_path, SEED_SET, options) for name, options in FOLLOWS.items()}
+    of_seeds = {"prior", "steers", "verify", "other verify", "seed_share", "budget"}
+    assert {name for name in found if found[name] != found["nothing"]} == of_seeds
+    assert len(set(found.values())) == len(of_seeds) + 1
+    assert found["nothing"] != follows(tmp_path, SEED_SET, {"rationales": False})
+
+
+def test_what_steers_changes_what_is_measured_against_it(tmp_path):
+    """Distance from steering gold, shortcuts that it lacks: of a task's own seed rows and of later rounds too."""
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "seed.csv").write_text("text,label\nfine,positive\n")
+    for asset, round_, keys in (
+        (DRIFT, 0, {}),
+        (SEED_SET, 1, {}),
+        (SEED_SET, 0, {"seed_rows": "seed.csv"}),
+        (TRAINED_MODEL, 0, {}),
+    ):
+        dev, paper = (follows(tmp_path, asset, how, round_, **keys) for how in ({"steers": "dev"}, {}))
+        assert dev != paper, (asset, round_)
+        assert paper == follows(tmp_path, asset, {"by": "loss"}, round_, **keys)
+
+
+def test_options_of_the_paper_add_nothing_to_what_parts_followed_from(tmp_path):
+    """Parts of before there was an option stay live."""
+    task = write_task(tmp_path, strategy="s3", rows=ROWS)
+    spec = task.spec
+    before = [spec.drift.model_dump(), list(spec.fields_written), spec.seed]
+    assert input_fingerprint(task, DRIFT, 0, {}) == digest([DRIFT, CODE_VERSIONS[DRIFT], before, {}])
+    assert input_fingerprint(task, SEED_SET, 1, {}) == digest([SEED_SET, CODE_VERSIONS[SEED_SET], None, {}])
+    shown = write_task(tmp_path, strategy="s3_shown", rows=ROWS)
+    for one in (task, shown):
+        assert _chosen(one) == []
 
 
 def test_doubt_reads_the_student_s_predictions(tmp_path):
@@ -345,20 +459,109 @@ def test_the_default_strategy_is_estimated_before_any_training(tmp_path, warehou
     assert one.cost.read / one.cost.calls > plain[0].cost.read / plain[0].cost.calls
 
 
-@pytest.mark.parametrize(
-    "options", [{"by": "cluster", "shows": ["diagnosis"]}, {"by": "loss", "keep": 0.5}, {"skips": ["mislabelled"]}]
-)
-def test_every_option_is_estimated(tmp_path, warehouse, embedded, options):
+# What an option does to rounds 0 to 2, held against the paper's rule.
+SAID = {
+    "doubt": ({"by": "doubt"}, lambda it, paper: it.calls[1] > paper.calls[1]),
+    "loss": ({"by": "loss", "keep": 0.5}, lambda it, paper: it.calls[1] < paper.calls[1]),
+    "explore": ({"explore": 0.5}, lambda it, paper: it.calls[1] > paper.calls[1]),
+    "one_each": ({"one_each": True}, lambda it, paper: it.calls[1] == it.errors and it.rows[1] < paper.rows[1]),
+    "dev": ({"steers": "dev"}, lambda it, paper: it.calls[1] > paper.calls[1]),
+    "contrast": ({"shows": ["contrast"]}, lambda it, paper: it.each[1] > 1.1 * paper.each[1]),
+    "contrast in folds": ({"shows": ["contrast"], "cross_fit": 3}, lambda it, paper: it.each[1] > 1.1 * paper.each[1]),
+    "prediction": ({"shows": ["prediction"]}, lambda it, paper: it.each[1] > paper.each[1]),
+    "verify": ({"verify": "teacher"}, lambda it, paper: it.questions > 0 == paper.questions),
+    "seed_share": ({"seed_share": 0.5}, lambda it, paper: it.calls[0] > paper.calls[0] and it.rows[1] < paper.rows[1]),
+    "steps": ({"steps": 6}, lambda it, paper: it.calls[:1] == paper.calls[:1] and it.calls[1] < paper.calls[1]),
+    "growth": ({"growth": 3}, lambda it, paper: it.rows[1] < paper.rows[1] and it.rows[2] > paper.rows[2]),
+    "budget": ({"budget": 0.2, "seed_share": 0.375}, lambda it, paper: all(map(float.__lt__, it.calls, paper.calls))),
+}
+
+
+@dataclass
+class Said:
+    """An estimate of rounds: calls, tokens written (which go by rows), tokens read a call; of errors assumed."""
+
+    calls: list[float]
+    rows: list[float]
+    each: list[float]
+    questions: int
+    errors: int
+
+
+def estimated(folder, warehouse, monkeypatch, **options) -> Said:
+    task = write_task(
+        folder,
+        strategies={"tried": {"base": "s3", **options}},
+        strategy="tried",
+        rows={**ROWS, "per_round": 60},
+        teacher=OUT_OF_REACH,
+    )
+    kinds: list[str] = []
+    imagine = Imagined._imagine
+
+    def heard(self, request):
+        kinds.append(request.kind)
+        return imagine(self, request)
+
+    monkeypatch.setattr(Imagined, "_imagine", heard)
+    costs = [one.cost for one in estimate_rounds(task, warehouse, 0, 2)]
+    monkeypatch.setattr(Imagined, "_imagine", imagine)
+    steer = gold_in_use(task, read_gold(task)).filter(pl.col("split") == "steer").height
+    calls, rows = [one.calls for one in costs], [one.written for one in costs]
+    each = [one.read / one.calls for one in costs]
+    return Said(calls, rows, each, kinds.count("label"), math.ceil(ASSUMED_ERRORS * steer))
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_every_option_is_estimated(tmp_path, warehouse, embedded, monkeypatch, name):
+    options, holds = SAID[name]
+    paper = estimated(tmp_path, warehouse, monkeypatch)
+    found = estimated(tmp_path, warehouse, monkeypatch, **options)
+    assert holds(found, paper), (found, paper)
+    assert embedded == []
+
+
+def test_questions_about_errors_are_estimated_by_fold(tmp_path, warehouse, embedded, monkeypatch):
+    """Groups are within folds, so there are more of them; each has one question."""
+    kinds: list[str] = []
+    imagine = Imagined._imagine
+    monkeypatch.setattr(Imagined, "_imagine", lambda self, one: (kinds.append(one.kind), imagine(self, one))[1])
+    csv = "review,verdict\n" + "".join(f"text {place},{('positive', 'negative')[place % 2]}\n" for place in range(60))
+    asked = []
+    for cross_fit in (0, 3):
+        kinds.clear()
+        own = {"tried": {"base": "s3", "shows": ["diagnosis"], "cross_fit": cross_fit}}
+        task = write_task(
+            tmp_path, csv, strategies=own, strategy="tried", rows={**ROWS, "per_round": 60}, teacher=OUT_OF_REACH
+        )
+        estimate_rounds(task, warehouse, 1, 1)
+        asked.append(kinds.count("diagnosis") / MOST_RUNS)
+    errors = math.ceil(ASSUMED_ERRORS * read_gold(task).filter(pl.col("split") == "steer").height)
+    assert asked[0] == group_count(errors) < asked[1] <= MOST_DIAGNOSES
+
+
+@pytest.mark.parametrize("options", [{"by": "cluster"}, {"by": "doubt", "steers": "dev"}, {"skips": ["mislabelled"]}])
+def test_an_estimate_once_errors_are_known_is_what_is_then_asked(tmp_path, warehouse, embedded, options):
     with scripted_teacher(diagnosing) as teacher:
-        task = tried(tmp_path, teacher=teacher, **options)
-        (said,) = estimate_rounds(task, warehouse, 1, 1)
-        assert said.cost.calls > 0
+        task = tried(tmp_path, teacher=teacher, shows=["diagnosis"], **options)
         make_gold(task, warehouse)
         make_seed_set(task, warehouse, 0)
-        if "diagnosis" in options.get("shows", ()):
-            # Once errors are known, as many requests as are then made: clusters of other vectors have other sizes.
-            train(task, warehouse, 0, 0.4)
-            (said,) = estimate_rounds(task, warehouse, 1, 1)
-            before = len(teacher.bodies)
-            make_extrapolated_set(task, warehouse, 0)
-            assert abs(said.cost.calls - (len(teacher.bodies) - before)) <= 2
+        train(task, warehouse, 0, 0.4)
+        sure = live(warehouse, "predictions", task).with_columns(
+            label_probability=pl.when("correct").then(0.9).otherwise(0.1)
+        )
+        warehouse.write("predictions", loop_key(task, 0).columns(), sure)
+        (said,) = estimate_rounds(task, warehouse, 1, 1)
+        before = len(teacher.bodies)
+        make_extrapolated_set(task, warehouse, 0)
+        assert said.ground == "errors known"
+        # Clusters of other vectors have other sizes.
+        assert abs(said.cost.calls - (len(teacher.bodies) - before)) <= 2
+
+
+def test_an_estimate_does_not_say_over_and_over_what_the_step_will_say(tmp_path, warehouse, embedded, caplog):
+    task = tried(tmp_path, shows=["diagnosis"], backend=EMBEDDED)
+    estimate_rounds(task, warehouse, 0, 2)
+    assert "diagnosis" not in caplog.text
+    first_round(task, warehouse)
+    assert caplog.text.count("shows: diagnosis is left out: the embedded teacher cannot answer it") == 1

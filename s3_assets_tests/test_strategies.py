@@ -23,8 +23,8 @@ from s3_assets_tests.fakes import facts, obliging, scripted_teacher, write_task
 
 ROWS = {"seed": 24, "per_round": 12, "per_call": 4}
 ALL_ROWS = 24 + 2 * 12
-# All that ship but two: what sets them apart from default is tested by itself, and each trains students of folds.
-ARMS = [name for name in presets() if name not in {"frugal", "default+gold"}]
+# All that ship but one: what sets it apart from default is tested by itself, and it trains students of folds.
+ARMS = [name for name in presets() if name != "frugal"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def arms(tmp_path_factory, tiny_student, one_thread) -> Iterator[Arms]:
 
 
 def test_arms_of_one_size_end_with_the_same_rows_at_the_same_budget(arms):
-    same = ["zerogen", "more_seed", "goldgen", "s3", "s3_shown", "default", "s3+gold", "goldgen+gold"]
+    same = ["zerogen", "more_seed", "goldgen", "s3", "s3_shown", "default", "s3+gold", "goldgen+gold", "default+gold"]
     assert {arms.rows[arm]["synthetic_rows"] for arm in same} == {ALL_ROWS}
     assert {arms.rows[arm]["teacher_budget"] for arm in same} == {ALL_ROWS}
     assert arms.rows["seed_only"]["synthetic_rows"] == 24
@@ -80,12 +80,18 @@ def test_gold_is_trained_on_only_where_the_arm_says_so_and_test_gold_never(arms)
         model = arms.live("trained_model", arm, last).row(0, named=True)
         assert row["gold_rows"] == model["gold_rows"] == expected, arm
         assert model["training_rows"] == row["synthetic_rows"] + expected
-        predicted = set(arms.live("predictions", arm, last)["split"])
-        # Nothing judges a student on rows it was trained on.
+        predictions = arms.live("predictions", arm, last)
+        # Nothing judges a student on rows it was trained on: steering gold is left to the students of folds.
         own = {"steer", "test"} if strategy.steers == "dev" else {"steer", "select", "test"}
-        assert predicted == ({"test"} if expected else own), arm
+        judged = {"steer", "test"} if strategy.cross_fit else {"test"}
+        assert set(predictions["split"]) == (judged if expected else own), arm
+        by_folds = predictions.filter(pl.col("fold").is_not_null())
+        assert by_folds.height == (usable if strategy.cross_fit else 0), arm
+        assert by_folds.equals(predictions.filter(pl.col("split") == "steer")) or not strategy.cross_fit
         if strategy.steers == "steer":
             assert (row["select_score"] is None) == (expected > 0), arm
+        else:
+            assert row["select_score"] == pytest.approx(by_folds["correct"].mean()), arm
         assert row["test_score"] is not None
 
 
@@ -202,7 +208,7 @@ def test_the_board_holds_every_arm_and_sql_agrees(arms):
     assert made.notes == board_notes(arms.task, arms.warehouse, made.result.part)
     assert made.notes == [
         "asked for more than the budget of an arm: paper",
-        "no difference from goldgen is given for paper: asked for over 5% more than it",
+        "no difference from goldgen is given for paper: asked for over 5% more than it, or has no seed that it has",
     ]
     build_catalog(arms.warehouse)
     with connect(arms.warehouse) as sql:
@@ -288,6 +294,26 @@ def test_a_task_that_brings_its_seed_set_has_no_arm_that_asks_for_another(small_
     assert arm_task(task, "default~explore", 0).spec.how.explore == 0
     with pytest.raises(TaskError, match=r"brings its seed set \(seed_rows\): arm more_seed would ask for another"):
         arm_task(task, "more_seed", 0)
+
+
+def test_a_strategy_that_verifies_has_no_place_among_questions(tmp_path):
+    fields = {"text": "context", "text2": "question", "answer": "answers"}
+    questions = {"kind": "qa", "labels": None, "fields": fields}
+    mine = {"plain": {"base": "s3", "verify": "nobody"}, "asks": {"base": "s3", "verify": "teacher"}}
+    with pytest.raises(TaskError, match=r"kind qa has no labels to verify; remove verify from strategies\.asks$"):
+        write_task(tmp_path, **questions, strategies=mine)
+    del mine["asks"]
+    assert "plain" in write_task(tmp_path, **questions, strategies=mine).spec.arms
+
+
+def test_another_teacher_of_labels_may_be_declared_where_a_strategy_asks_it(tmp_path):
+    verify = {"teacher": {"model": "other"}}
+    for by in (None, "students", "nobody"):
+        with pytest.raises(TaskError, match=r"verify\.teacher is not asked with verify\.by nobody"):
+            write_task(tmp_path, verify=verify, strategies={"mine": {"base": "s3", "verify": by}})
+    task = write_task(tmp_path, verify=verify, strategies={"mine": {"base": "s3", "verify": "teacher"}})
+    assert arm_task(task, "mine", 0).spec.verifying.teacher.model == "other"
+    assert arm_task(task, "s3", 0).spec.verifying.by == "nobody"
 
 
 def test_unknown_arms_name_near_and_known_ones(small_task):

@@ -294,7 +294,11 @@ def test_what_is_shown_stands_in_words_and_in_the_block(tmp_path, variant):
 def test_wording_of_what_is_shown_counts_where_it_is_shown(tmp_path):
     own = {"strategies": {"tried": {"base": "s3", "shows": ["diagnosis"]}}}
     assert wording_shown(write_task(tmp_path, strategy="s3")) == {}
-    assert set(wording_shown(write_task(tmp_path, strategy="s3_shown"))) == {"shown"}
+    # Its words are those of the request.
+    assert wording_shown(write_task(tmp_path, strategy="s3_shown")) == {}
+    for shows in (["contrast"], ["prediction", "probability"]):
+        more = {"strategies": {"tried": {"base": "s3", "shows": shows}}}
+        assert set(wording_shown(write_task(tmp_path, strategy="tried", **more))) == {"shown"}
     assert set(wording_shown(write_task(tmp_path, strategy="tried", **own))) == {"shown", "diagnosis"}
     assert wording(write_task(tmp_path, strategy="s3")) == wording(write_task(tmp_path, strategy="tried", **own))
 

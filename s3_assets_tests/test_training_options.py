@@ -133,20 +133,28 @@ def test_students_of_folds_answer_together_with_the_rounds_own(trained, gold):
     assert together.row["weights_digest"] == alone.row["weights_digest"], "the round's own student stands first"
 
 
-def test_soft_labels_are_half_the_label_and_half_what_folds_say(trained):
+def test_soft_labels_are_half_the_label_and_half_what_the_fold_says_that_was_held_out(trained, seed_set):
     plain, soft = trained("plain", cross_fit=2), trained("soft", cross_fit=2, distil=True)
     assert soft.row["weights_digest"] != plain.row["weights_digest"]
-    assert [frame.columns for frame in plain.given[1:]] == [frame.columns for frame in soft.given[:2]]
-    assert soft.given[0].equals(plain.given[1]), "students of folds learn labels as they are"
-    own = soft.given[-1]
-    targets = np.array(own["soft"].to_list())
-    assert targets.shape == (SEED_ROWS + WRITTEN, 2)
+    *of_folds, own = soft.given
+    assert [frame.equals(same) for frame, same in zip(of_folds, plain.given, strict=False)] == [True, True], (
+        "students of folds learn labels as they are"
+    )
+    assert own[:SEED_ROWS]["soft"].null_count() == SEED_ROWS, "the seed is learned by all students, and keeps its label"
+    written = own[SEED_ROWS:]
+    targets = np.array(written["soft"].to_list())
+    assert targets.shape == (WRITTEN, 2)
     assert targets.sum(axis=1) == pytest.approx(1)
-    given = np.eye(2)[[LABELS.index(label) for label in own["label"]]]
+    given = np.eye(2)[[LABELS.index(label) for label in written["label"]]]
     of_label = (targets * given).sum(axis=1)
     assert ((of_label > 0.5) & (of_label < 1)).all()
-    with_students = EnsembleStudent([student_of(soft, frame) for frame in soft.given[:2]])
-    assert targets == pytest.approx((given + with_students.probabilities(own)) / 2, abs=1e-6)
+    fold = dict(soft.round.predictions.filter(split="steer").select("gold_id", "fold").iter_rows())
+    asked = [fold[gold_id] for gold_id in seed_set[SEED_ROWS:]["gold_id"]]
+    assert set(asked) == {1, 2}
+    said = [student_of(soft, frame).probabilities(written) for frame in of_folds]
+    for place, number in enumerate(asked):
+        assert written["text"][place] not in of_folds[number - 1]["text"], "who tells of a row was trained without it"
+        assert targets[place] == pytest.approx((given[place] + said[number - 1][place]) / 2, abs=1e-6)
 
 
 def student_of(done: Done, frame: pl.DataFrame) -> Any:
@@ -155,16 +163,21 @@ def student_of(done: Done, frame: pl.DataFrame) -> Any:
     return student_training.train_student(frame, frame.clear(), LABELS, spec.student, 0).student
 
 
-def test_students_of_folds_take_over_the_strength_that_the_rounds_own_chose(trained, monkeypatch):
-    train, specs = student_training.train_student, []
+@pytest.mark.parametrize("distil", [False, True])
+def test_each_student_chooses_its_strength_on_its_own_rows(trained, distil, monkeypatch):
+    """One chosen on all rows would follow from rows written from the gold that a fold's student judges."""
+    chosen: list[tuple[int, float]] = []
 
-    def listen(training: pl.DataFrame, select: pl.DataFrame, labels: Any, spec: Any, *more: Any) -> Any:
-        specs.append(spec)
-        return train(training, select, labels, spec, *more)
+    def choose(features: np.ndarray, targets: np.ndarray, seed: int) -> float:
+        chosen.append((len(features), INVERSE_STRENGTHS[len(chosen)]))
+        return chosen[-1][1]
 
-    monkeypatch.setattr(student_training, "train_student", listen)
-    row = trained("frozen", student={"kind": "frozen", "max_length": 32}, cross_fit=2).row
-    assert [spec.strength for spec in specs] == [None, *[INVERSE_STRENGTHS[row["best_epoch"] - 1]] * 2]
+    monkeypatch.setattr("s3_assets.student.frozen.best_held_out", choose)
+    done = trained("frozen", student={"kind": "frozen", "max_length": 32}, cross_fit=2, distil=distil)
+    assert chosen == list(zip([frame.height for frame in done.given], INVERSE_STRENGTHS[:3], strict=True))
+    assert done.row["best_epoch"] == 3
+    trained("declared", student={"kind": "frozen", "max_length": 32, "strength": 3.0}, cross_fit=2, distil=distil)
+    assert len(chosen) == 3, "one that the task declares holds for all"
 
 
 def test_gold_that_is_trained_on_keeps_its_label_and_weight(trained, monkeypatch):
@@ -175,7 +188,7 @@ def test_gold_that_is_trained_on_keeps_its_label_and_weight(trained, monkeypatch
     assert gold.height == GOLD_ROWS * 6 // 8
     assert set(gold["weight"]) == {1.0}
     assert gold["soft"].null_count() == gold.height
-    assert own["soft"].null_count() == gold.height
+    assert own["soft"].null_count() == gold.height + SEED_ROWS
     written = own[: SEED_ROWS + WRITTEN]["weight"].to_numpy()
     assert written.mean() == pytest.approx(1)
     assert written[-1] == pytest.approx(3 * written[0])
@@ -184,15 +197,18 @@ def test_gold_that_is_trained_on_keeps_its_label_and_weight(trained, monkeypatch
 
 def test_weights_of_a_fold_follow_from_the_gold_of_the_others_alone(trained, gold, monkeypatch):
     asked: list[tuple[pl.DataFrame, pl.DataFrame]] = []
+    given: list[Any] = []
 
-    def quality(rows, steer, labels, weights, max_length, seed):
+    def quality(rows, steer, labels, weights, max_length, seed, vectors):
         asked.append((rows, steer))
         assert (tuple(labels), seed) == (LABELS, 0)
+        given.append(vectors)
         return np.linspace(1, 2, rows.height)
 
     def usefulness(rows, causes, steer, labels, vectors, seed):
         assert list(causes) == rows["gold_id"].to_list()
         asked.append((rows, steer))
+        given.append(vectors)
         return np.linspace(2, 1, rows.height)
 
     monkeypatch.setattr("s3_assets.weighting.quality.quality_weights", quality)
@@ -201,11 +217,12 @@ def test_weights_of_a_fold_follow_from_the_gold_of_the_others_alone(trained, gol
     steer = set(gold.filter(pl.col("split") != "test")["gold_id"])
     judged = done.round.predictions.filter(split="steer")
     expected = [steer - set(judged.filter(fold=number)["gold_id"]) for number in (1, 2)]
-    assert [set(given["gold_id"]) for _, given in asked] == [one for one in (steer, *expected) for _ in range(2)]
-    for rows, _ in asked[2:4]:
+    assert [set(gold["gold_id"]) for _, gold in asked] == [one for one in (*expected, steer) for _ in range(2)]
+    assert len(set(map(id, given))) == 1, "vectors are held for all of them"
+    for rows, _ in asked[:2]:
         assert set(rows["gold_id"].drop_nulls()) <= expected[0]
     product = np.linspace(1, 2, SEED_ROWS + WRITTEN) * np.linspace(2, 1, SEED_ROWS + WRITTEN)
-    assert done.given[0]["weight"].to_numpy() == pytest.approx(product / product.mean())
+    assert done.given[-1]["weight"].to_numpy() == pytest.approx(product / product.mean())
 
 
 def test_the_seed_set_alone_is_weighed_anew_for_each_fold(tmp_path, checkpoint, gold, seed_set, monkeypatch):
@@ -220,15 +237,12 @@ def test_the_seed_set_alone_is_weighed_anew_for_each_fold(tmp_path, checkpoint, 
     task, warehouse = task_with(tmp_path, checkpoint, cross_fit=2, weights="quality"), Warehouse(tmp_path / "warehouse")
     train_round(task, warehouse, RoundKey("small", "own", 0, 0), seed_set[:SEED_ROWS], gold_in_use(task, gold))
     assert len(steers) == 3
-    assert steers[1] | steers[2] == steers[0]
-    assert not steers[1] & steers[2]
+    assert steers[0] | steers[1] == steers[2]
+    assert not steers[0] & steers[1]
 
 
 @pytest.mark.parametrize("weights", ["quality", "usefulness"])
-def test_weights_change_what_is_learned(trained, weights, checkpoint, monkeypatch):
-    # The tiny checkpoint stands for the encoder whose vectors are kept.
-    tiny = lambda self, texts: embeddings.embed(texts, str(checkpoint))  # noqa: E731
-    monkeypatch.setattr(TextVectors, "__call__", tiny)
+def test_weights_change_what_is_learned(trained, weights):
     plain, weighed = trained("plain"), trained(weights, weights=weights)
     assert "weight" not in plain.given[0].columns
     found = weighed.given[0]["weight"]
@@ -263,7 +277,7 @@ def test_each_text_is_embedded_once_and_read_once(warehouse, embedded, monkeypat
     reads: list[int] = []
     read = kept.kept_vectors
     monkeypatch.setattr(kept, "kept_vectors", lambda *given: reads.append(1) or read(*given))
-    vectors = TextVectors(warehouse, "small")
+    vectors = TextVectors(warehouse, "small", StudentSpec())
     found = vectors(["ab", "abc", "ab", ""])
     assert found[:, 0].tolist() == [2, 3, 2, 0]
     assert found.dtype == np.float32
@@ -275,17 +289,35 @@ def test_each_text_is_embedded_once_and_read_once(warehouse, embedded, monkeypat
     assert embedded[1:] == [["abcd"]]
     assert vectors([]).shape == (0, 384)
     # Another arm, another step: nothing is embedded again.
-    assert TextVectors(warehouse, "small")(["abcd", "ab"])[:, 0].tolist() == [4, 2]
+    assert TextVectors(warehouse, "small", StudentSpec())(["abcd", "ab"])[:, 0].tolist() == [4, 2]
     assert len(embedded) == 2
 
 
 def test_kept_vectors_serve_students_that_would_compute_the_same():
     assert inspect.signature(embeddings.embed).parameters["max_length"].default == CUT
-    frozen = StudentSpec(kind="frozen")
-    assert serve(frozen)
-    assert not serve(StudentSpec())
-    assert not serve(frozen.model_copy(update={"weights": "/some/folder"}))
-    assert not serve(frozen.model_copy(update={"max_length": 64}))
+    for student in (StudentSpec(), StudentSpec(kind="frozen")):
+        assert serve(student)
+        assert not serve(student.model_copy(update={"weights": "/some/folder"}))
+        assert not serve(student.model_copy(update={"max_length": 64}))
+
+
+@pytest.mark.parametrize("kind", ["frozen", "fine_tuned"])
+def test_what_weighs_and_what_learns_share_vectors_of_the_student_s_checkpoint(trained, checkpoint, kind, monkeypatch):
+    """Over all students of a round each text is embedded once; none by another encoder."""
+    asked: list[str] = []
+
+    def embed(texts: list[str], weights: str, max_length: int) -> np.ndarray:
+        assert (weights, max_length) == (str(checkpoint), 32)
+        asked.extend(texts)
+        return np.array([[text.count("l"), text.count("u"), len(text) / 99] for text in texts], np.float32)
+
+    monkeypatch.setattr(embeddings, "embed", embed)
+    for elsewhere in ("loop.text_vectors.row_vectors", "quality.ensemble.embed", "student.frozen.embed"):
+        monkeypatch.setattr(f"s3_assets.{elsewhere}", lambda *_, **__: pytest.fail("not the held vectors"))
+    done = trained("held", student={"kind": kind, "max_length": 32}, cross_fit=2, weights="both")
+    assert len(done.given) == 3
+    assert set(done.given[-1]["text"]) < set(asked)
+    assert len(asked) == len(set(asked))
 
 
 def test_a_frozen_student_is_given_kept_vectors(trained, monkeypatch):

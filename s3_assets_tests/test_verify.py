@@ -329,11 +329,73 @@ def test_gold_the_judge_errs_on_for_good_keeps_rows_of_its_kind(tmp_path):
     assert {v["outcome"] for v in two[1].verdicts} == {"kept"}
 
 
-def test_without_selecting_gold_nothing_is_doubted(tmp_path, caplog):
+def test_without_gold_nothing_is_doubted(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        [kept], _, _ = verify(tmp_path, said(), [row("negative one", "positive")], gold=gold_rows(select=0))
+        [kept], _, _ = verify(tmp_path, said(), [row("negative one", "positive")], gold=gold_rows(select=0, steer=0))
     assert len(kept) == 1
-    assert "no selecting gold" in caplog.text
+    assert "no gold to calibrate on" in caplog.text
+
+
+def test_where_no_row_selects_steering_gold_calibrates(tmp_path, caplog):
+    gold = gold_rows(select=0, steer=30)
+    rows = [row("positive one", "positive"), row("negative two", "positive")]
+    with caplog.at_level(logging.WARNING):
+        [kept], written, bodies = verify(tmp_path, said(), rows, gold=gold)
+    assert [one["text"] for one in kept] == ["positive one"]
+    assert caplog.text == ""
+    steer = gold.filter(pl.col("split") == "steer")
+    of_gold = [verdict for verdict in written.verdicts if verdict["kind"] == "gold"]
+    assert [verdict["row_id"] for verdict in of_gold] == steer["gold_id"].to_list()
+    assert {len(verdict["requests"]) for verdict in of_gold} == {1}
+    assert verdict_numbers(written.verdicts)["label_questions_about_gold"] == 30
+    # Blind, and never of test gold.
+    assert not [body for body in bodies if POISON in str(body) or "label" in facts(body)["example"]]
+    # As without steering gold that calibrates: the same threshold as of as many selecting rows.
+    _, alike, _ = verify(tmp_path, said(), rows, gold=gold_rows(select=30, steer=0))
+    assert synthetic(alike) == synthetic(written)
+    # A later step takes its votes over.
+    _, later, bodies = verify(tmp_path, said(), [row("positive x", "positive")], gold=gold, known=as_stored(of_gold))
+    assert len(bodies) == 1
+    assert [verdict["kind"] for verdict in later.verdicts] == ["synthetic"]
+    # Where rows select, they alone calibrate.
+    _, usual, _ = verify(tmp_path, said(), rows, gold=gold_rows(select=6, steer=30))
+    assert sum(verdict["kind"] == "gold" for verdict in usual.verdicts) == 6
+
+
+def test_a_fixed_threshold_holds_where_no_row_selects(tmp_path):
+    rows = [row("positive one", "positive"), row("negative two", "positive")]
+    [kept], written, _ = verify(tmp_path, said(), rows, gold=gold_rows(select=0, steer=30), threshold=0.0)
+    assert len(kept) == 2
+    assert {verdict["threshold"] for verdict in synthetic(written)} == {0.0}
+
+
+@pytest.mark.parametrize("by", ["students", "both"])
+def test_students_are_calibrated_on_what_others_say_of_steering_gold(tmp_path, monkeypatch, by):
+    """Texts of which the vector tells the label; steering gold is right, but for one row."""
+    numpy = pytest.importorskip("numpy")
+
+    def embed(texts, *_):
+        return numpy.array([[1.0, 0.0] if "positive" in text else [0.0, 1.0] for text in texts], numpy.float32)
+
+    monkeypatch.setattr("s3_assets.quality.ensemble.embed", embed)
+    gold = gold_rows(select=0, steer=60)
+    own = [row(f"{label} row {place}", label) for place, label in enumerate(LABELS * 10)]
+    wrong = row("negative but", "positive")
+    [kept], written, bodies = verify(tmp_path, said(), [*own, wrong], gold=gold, by=by)
+    assert wrong["text"] not in {one["text"] for one in kept}
+    assert len(kept) == len(own)
+    of_gold = [verdict for verdict in written.verdicts if verdict["kind"] == "gold"]
+    assert len(of_gold) == 60
+    assert min(verdict["students_probability"] for verdict in of_gold) > 0.6
+    # Each by members that were not shown it: one that is labelled against its text is not learned by heart.
+    [spoilt] = gold.filter(pl.col("gold_id") == "g_0").with_columns(pl.lit("negative").alias("label")).to_dicts()
+    odd = gold.with_columns(
+        pl.when(pl.col("gold_id") == "g_0").then(pl.lit("negative")).otherwise("label").alias("label")
+    )
+    _, written, _ = verify(tmp_path, said(), own, gold=odd, by=by)
+    [first] = [verdict for verdict in written.verdicts if verdict["row_id"] == spoilt["gold_id"]]
+    assert first["students_probability"] < 0.4
+    assert (by == "both") == bool(bodies)
 
 
 def test_students_alone_drop_and_relabel_without_a_question(tmp_path):

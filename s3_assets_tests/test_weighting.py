@@ -55,6 +55,13 @@ def test_a_weight_is_the_probability_by_members_that_did_not_see_the_row(words):
     assert (by_quality(rows, steer) != by_quality(rows)).any()
 
 
+def test_held_vectors_are_used_instead_of_the_checkpoint(words, monkeypatch):
+    rows, steer = toy_rows(30, 0), toy_rows(10, 1)
+    computed = by_quality(rows, steer)
+    monkeypatch.setattr(ensemble, "embed", lambda *_: pytest.fail("the checkpoint was asked"))
+    assert (quality_weights(rows, steer, LABELS, "minilm", 64, 0, by_words) == computed).all()
+
+
 def test_what_nobody_can_judge_weighs_1(words):
     only = pl.DataFrame([{"text": "the", "text2": None, "label": "neither"}], schema=EMPTY.schema)
     weights = by_quality(pl.concat([toy_rows(20, 0), only]), labels=(*LABELS, "neither"))

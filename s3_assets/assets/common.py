@@ -61,7 +61,7 @@ CHECK_DESCRIPTIONS = {
         f"No row of selecting or test gold shares {quality.NEAR:.0%} of its words (Jaccard) with a steering row. Where "
         "one does, figures on it are flattering."
     ),
-    quality.BEATS_MAJORITY: "The student is right on selecting gold more often than by naming its commonest label.",
+    quality.BEATS_MAJORITY: "The student is right on held-out gold more often than by naming its commonest label.",
 }
 
 # What Dagster says of `partitions_def` on a check. Drop it, and its filter, when test_upstream.py finds it gone.

@@ -15,7 +15,7 @@ DESCRIPTION = (
     "Pictures of the task's rounds on one HTML page, in the warehouse's folder `reports`: scores, drift, a map of "
     "texts, rows asked for and accepted, cost, errors followed up.\n\n"
     "Shows what is there when it is made, all rounds; `s3-assets report` writes the same page anywhere. Texts of "
-    "selecting and test gold are not on it."
+    "gold that does not steer are not on it."
 )
 FOLDER = "reports"
 

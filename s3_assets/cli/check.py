@@ -9,6 +9,7 @@ from s3_assets import settings
 from s3_assets.generation.contexts import read_contexts
 from s3_assets.generation.estimate import SPENT, estimate_rounds
 from s3_assets.generation.schedule import round_size, rounds_of, seed_size
+from s3_assets.loop.uses import gold_in_use
 from s3_assets.student.weights import resolve_weights
 from s3_assets.tasks.gold import read_gold
 from s3_assets.tasks.gold_spec import SPLITS
@@ -21,13 +22,13 @@ def check(task: Annotated[str, typer.Argument(help="Task to check.")]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     declared = get_task(task, settings.task_folders())
     console.print(f"{declared.folder / 'task.yaml'}: valid")
-    gold = read_gold(declared)
+    gold = gold_in_use(declared, read_gold(declared))
     counts = dict(gold["split"].value_counts().iter_rows())
     console.print("gold: " + ", ".join(f"{counts.get(split, 0)} {split}" for split in SPLITS))
     for label in declared.spec.labels if declared.spec.kind != "qa" else ():
         console.print(f"  {label}: {gold.filter(gold['label'] == label).height} rows")
     if not counts.get("test"):
-        console.print("  no test split: results will be reported on selecting gold only, and say so")
+        console.print("  no test split: results will be reported on held-out gold only, and say so")
     console.print(f"strategy: {declared.spec.strategy}, {_sizes(declared)}")
     check_teacher(declared)
     resolve_weights(declared.spec.student.weights)
@@ -51,4 +52,9 @@ def _sizes(task: Task) -> str:
     seed = "its own seed rows" if task.spec.seed_rows is not None else f"{seed_size(task)} seed rows"
     if task.spec.how.one_each:
         return f"{seed}, then one row from each error"
-    return f"{seed}, then {', '.join(str(round_size(task, round_)) for round_ in range(rounds_of(task)))} by round"
+    # Of a loop with fewer rounds than the schedule the rest is not asked for; of one with more the last size repeats.
+    rounds, scheduled = task.spec.rounds - 1, rounds_of(task)
+    sizes = [str(round_size(task, round_)) for round_ in range(min(rounds, scheduled))]
+    said = f"{seed}, then {', '.join(sizes)} by round" if sizes else seed
+    more = f", and {sizes[-1]} in each further round" if sizes and rounds > scheduled else ""
+    return said + more

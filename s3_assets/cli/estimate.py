@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s3_assets import settings
-from s3_assets.cli.run import parse_rounds
+from s3_assets.cli.run import wanted_rounds
 from s3_assets.generation.estimate import LONGER, SPENT, beyond_budget, estimate_rounds, total
 from s3_assets.generation.imagined import Cost
 from s3_assets.generation.rates import CHARACTERS_PER_TOKEN, measured_rates
@@ -25,11 +25,16 @@ from s3_assets.teacher.money import price_of
 
 def estimate(
     task: Annotated[str, typer.Argument(help="Task to estimate.")],
-    rounds: Annotated[str, typer.Option("--rounds", help="Rounds to estimate, as 0-2 or 3.")] = "0-2",
+    rounds: Annotated[
+        str | None,
+        typer.Option(
+            "--rounds", help="Rounds to estimate, as 0-2 or 3; default all that the strategy has a budget for."
+        ),
+    ] = None,
 ) -> None:
     """Say what rounds will cost in calls, tokens and money, and what made ones did cost. Asks nothing."""
     declared, warehouse = get_task(task, settings.task_folders()), settings.warehouse()
-    first, last = parse_rounds(rounds, declared)
+    first, last = wanted_rounds(rounds, declared)
     console = Console(highlight=False)
     estimated = estimate_rounds(declared, warehouse, first, last)
     shown = Table(title=f"{declared.name}: what rounds cost", box=box.SIMPLE_HEAD, pad_edge=False)

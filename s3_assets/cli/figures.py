@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from s3_assets.generation.schedule import round_size
+from s3_assets.loop.fingerprints import last_round
 from s3_assets.loop.progress import HEADLINE_DRIFT, RoundFigures, Score
 from s3_assets.tasks.load import Task
 from s3_assets.teacher.ledger import Spent
@@ -30,6 +32,15 @@ def with_interval(score: Score | None) -> str:
     return f"{100 * score.share:.1f} [{100 * low:.0f}-{100 * high:.0f}]"
 
 
+def beyond_schedule(task: Task, last: int) -> str | None:
+    """A line for rounds up to ``last`` where the strategy's schedule ends before them; None where it does not."""
+    scheduled = last_round(task)
+    if last <= scheduled:
+        return None
+    rows = "a row from each error" if task.spec.how.one_each else f"{round_size(task, scheduled):,} rows more"
+    return f"schedule: {task.spec.strategy} has spent its budget with round {scheduled}; each later one asks for {rows}"
+
+
 def _f1(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
@@ -47,7 +58,7 @@ def print_rounds(
     """
     shown = Table(title=f"{task.name}: rounds of S3", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     # Nine columns in 80 characters: the lines below the table say what the short headings mean.
-    for heading in ("round", "rows", "calls", "tokens", "errors", "select %", "test % [95%]", "drift", "seconds"):
+    for heading in ("round", "rows", "calls", "tokens", "errors", "held-out %", "test % [95%]", "drift", "seconds"):
         shown.add_column(Text(heading), justify="right")
     for figures in rounds:
         paid = spent.get(figures.round, Spent())
@@ -69,14 +80,14 @@ def print_rounds(
         "rows: of the seed set\n"
         "calls, tokens: of the teacher, paid for the rows the round added\n"
         "errors: on steering gold\n"
-        "select, test: selecting and test gold right, test with its 95% interval\n"
+        "held-out, test: held-out and test gold right, test with its 95% interval\n"
         f"drift: of the seed set from steering gold, {HEADLINE_DRIFT}{explained}",
         highlight=False,
     )
     answered = [figures for figures in rounds if figures.select_f1 is not None]
     if answered:
         shown_f1 = ", ".join(f"{_f1(figures.select_f1)}/{_f1(figures.test_f1)}" for figures in answered)
-        console.print(f"select, test: exact answers; their F1 in percent, by round: {shown_f1}", highlight=False)
+        console.print(f"held-out, test: exact answers; their F1 in percent, by round: {shown_f1}", highlight=False)
     costs = [paid.money for paid in spent.values()]
     if None in costs:
         console.print("cost: not known, some calls have no price; declare teacher.price in the task's YAML")

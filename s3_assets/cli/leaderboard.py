@@ -177,7 +177,7 @@ def _score_columns(arms: Sequence[Mapping[str, Any]], controls: Sequence[str], d
     if _any(arms, "exact_match_mean"):
         columns["exact %"] = [_number(arm["exact_match_mean"], 1, 100) for arm in arms]
     for control in controls:
-        dearer = unequal(pl.DataFrame(arms).select("arm", "teacher_budget"), control)
+        dearer = unequal(arms, control)
         columns[f"vs {control}"] = [
             _UNEQUAL if arm["arm"] in dearer else _difference(arm, f"vs_{control}") for arm in arms
         ]
@@ -203,7 +203,7 @@ def _cost_columns(arms: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _notes(task: Task, board: pl.DataFrame, found: Sequence[str], controls: Sequence[str]) -> list[str]:
     notes = [f"{sentence}." for sentence in found]
     # What is missing from goldgen is said of every board.
-    others = {control: unequal(board, control) for control in controls if control not in _CONTROLS}
+    others = {control: unequal(board.to_dicts(), control) for control in controls if control not in _CONTROLS}
     notes += [f"{not_given(control, dearer)}." for control, dearer in others.items() if dearer]
     if board["score_mean"].has_nulls():
         notes.append(NO_SCORE)

@@ -155,12 +155,14 @@ def _refused(asker: Asker, tree: Tree, loop: Row) -> None:
 def _gold(asker: Asker, tree: Tree, loop: Row) -> None:
     fate = asker.ask(f"SELECT * FROM error_fate WHERE gold_id = $id AND {_IN_LOOP}", loop)
     texts = asker.ask("SELECT * FROM gold WHERE gold_id = $id AND task = $task", loop)
-    for row in texts:
-        said = f"; {fate[0]['fate'].replace('_', ' ')}" if fate else ""
-        tree = _add(tree, f"gold {row['gold_id']} ({row['split']}), {row['label']}: {_texts(row)}{said}")
     says = {
         row["round"]: row for row in asker.ask(f"SELECT * FROM predictions WHERE gold_id = $id AND {_IN_LOOP}", loop)
     }
+    for row in texts:
+        said = f"; {fate[0]['fate'].replace('_', ' ')}" if fate else ""
+        # The strategy may have gold steer that the table has for selecting: predictions have its use.
+        used = next(iter(says.values()), row)["split"]
+        tree = _add(tree, f"gold {row['gold_id']} ({used}), {row['label']}: {_texts(row)}{said}")
     made = asker.ask(
         "SELECT round, 'accepted' AS gate, example_id AS id, label, text, text2, NULL AS reason FROM extrapolated_set "
         f"WHERE gold_id = $id AND {_IN_LOOP} UNION ALL "
@@ -230,7 +232,7 @@ def _model(asker: Asker, tree: Tree, loop: Row) -> None:
         loop,
     )
     _add(at, f"wrong on {test['rows']} rows of test gold")
-    wrong = _add(at, f"wrong on {len(errors)} rows of steering and selecting gold")
+    wrong = _add(at, f"wrong on {len(errors)} rows of other gold")
     for row in errors[:MOST_ERRORS]:
         _add(
             wrong,

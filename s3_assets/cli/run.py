@@ -17,8 +17,17 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from s3_assets import settings
-from s3_assets.cli.figures import print_rounds
-from s3_assets.loop.fingerprints import DRIFT, ERROR_SET, EXTRAPOLATED_SET, GOLD, SEED_SET, TRAINED_MODEL, loop_key
+from s3_assets.cli.figures import beyond_schedule, print_rounds
+from s3_assets.loop.fingerprints import (
+    DRIFT,
+    ERROR_SET,
+    EXTRAPOLATED_SET,
+    GOLD,
+    SEED_SET,
+    TRAINED_MODEL,
+    last_round,
+    loop_key,
+)
 from s3_assets.loop.progress import round_figures, selecting_gains
 from s3_assets.loop.state import Board
 from s3_assets.loop.stop import should_stop
@@ -38,14 +47,17 @@ class RunFailed(RuntimeError):
 
 def run(
     task: Annotated[str, typer.Argument(help="Task to run.")],
-    rounds: Annotated[str, typer.Option("--rounds", help="Rounds to run, as 0-2 or 3.")] = "0-2",
+    rounds: Annotated[
+        str | None,
+        typer.Option("--rounds", help="Rounds to run, as 0-2 or 3; default all that the strategy has a budget for."),
+    ] = None,
     until_stop: Annotated[
         bool, typer.Option("--until-stop", help="End earlier when the stop rule says that rounds stopped paying.")
     ] = False,
 ) -> None:
     """Run rounds of a task in order. What is live already is not done again; a killed run goes on where it was."""
     declared = get_task(task, settings.task_folders())
-    first, last = parse_rounds(rounds, declared)
+    first, last = wanted_rounds(rounds, declared)
     console = progress_console()
     run_rounds(console, declared, first, last, until_stop)
 
@@ -62,6 +74,8 @@ def run_rounds(console: Console, task: Task, first: int, last: int, until_stop: 
     command = secrets.token_hex(8)
     if not Board(task, warehouse).is_live(GOLD, 0):
         materialize(instance, task, [GOLD], None, command)
+    if (said := beyond_schedule(task, last)) is not None:
+        console.print(said, highlight=False)
     reached = last
     for round_ in range(first, last + 1):
         began = time.monotonic()
@@ -82,6 +96,11 @@ def run_rounds(console: Console, task: Task, first: int, last: int, until_stop: 
             break
     figures = [round_figures(task, warehouse, round_) for round_ in range(reached + 1)]
     print_rounds(console, task, figures, paid_by_round(warehouse, loop_key(task, 0)), seconds)
+
+
+def wanted_rounds(text: str | None, task: Task) -> tuple[int, int]:
+    """First and last round of ``--rounds``; without it those of the strategy's schedule, as far as the task goes."""
+    return (0, min(last_round(task), task.spec.rounds - 1)) if text is None else parse_rounds(text, task)
 
 
 def parse_rounds(text: str, task: Task) -> tuple[int, int]:

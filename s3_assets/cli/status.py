@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from s3_assets import settings
-from s3_assets.cli.figures import percent
+from s3_assets.cli.figures import beyond_schedule, percent
 from s3_assets.loop.fingerprints import GOLD, ROUND_ASSETS
 from s3_assets.loop.progress import round_figures, selecting_gains
 from s3_assets.loop.state import STALE, Board
@@ -43,12 +43,12 @@ def _show(console: Console, task: Task) -> None:
     console.print(f"  gold: [{_COLOURS[gold.state]}]{gold.state}[/]")
     rounds = board.rounds()
     if not rounds:
-        console.print(f"  no rounds yet; `s3-assets run {task.name} --rounds 0-2`")
+        console.print(f"  no rounds yet; `s3-assets run {task.name}`")
         return
     # Ten columns in 80 characters: long names take two lines.
     names = (name.replace("_", "\n") for name in ROUND_ASSETS)
     shown = Table(
-        *("round", *names, "rows", "errors", "select\n%", "test\n%"),
+        *("round", *names, "rows", "errors", "held\nout %", "test\n%"),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
@@ -72,3 +72,5 @@ def _show(console: Console, task: Task) -> None:
     gains, last = selecting_gains(task, warehouse, rounds[-1]), rounds[-1]
     stop = should_stop(gains, last + 1, task.spec.rounds, task.spec.how.stop)
     console.print(f"  stop rule: {stop or 'another round is worth asking for'}", highlight=False)
+    if (said := beyond_schedule(task, last)) is not None:
+        console.print(f"  {said}", highlight=False)

@@ -13,8 +13,7 @@ import polars as pl
 
 from s3_assets.experiment.asked import Asked, asked
 from s3_assets.experiment.leaderboard import experiment_rows
-from s3_assets.experiment.plan import check_plan
-from s3_assets.generation.schedule import budget
+from s3_assets.experiment.plan import check_plan, over_budget
 from s3_assets.loop.fingerprints import (
     EXPERIMENT,
     EXTRAPOLATED_SET,
@@ -38,7 +37,7 @@ from s3_assets.tasks.strategy import Strategy
 log = logging.getLogger(__name__)
 
 # Raised when the row's figures are computed another way.
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 DEFAULT = "default"
 
@@ -178,8 +177,7 @@ def _row(own: Task, warehouse: Warehouse, inputs: dict[str, Part]) -> tuple[pl.D
         for round_ in rounds:
             took += asked(warehouse, loop_key(own, round_), asset, inputs[f"{asset}[{round_}]"])
     metric = "f1" if own.spec.kind == "qa" else "accuracy"
-    test = inputs[GOLD].read().filter(pl.col("split") == "test").height
-    teacher_budget = took.rows_requested + took.label_questions
+    gold = inputs[GOLD].read()
     row: dict[str, Any] = {
         **_keys(own),
         "last_round": last,
@@ -187,8 +185,8 @@ def _row(own: Task, warehouse: Warehouse, inputs: dict[str, Part]) -> tuple[pl.D
         "gold_rows": final["gold_rows"],
         "rows_requested": took.rows_requested,
         "label_questions": took.label_questions,
-        "teacher_budget": teacher_budget,
-        "over_budget": teacher_budget > (budget(own) if how.synthetic else 0),
+        "teacher_budget": took.rows_requested + took.label_questions,
+        "over_budget": over_budget(own, took, gold),
         "calls": took.calls,
         "prompt_tokens": took.prompt_tokens,
         "completion_tokens": took.completion_tokens,
@@ -197,7 +195,7 @@ def _row(own: Task, warehouse: Warehouse, inputs: dict[str, Part]) -> tuple[pl.D
         "paid_cost": took.paid_cost,
         "train_seconds": sum(model["train_seconds"] for model in models.values()),
         "metric": metric,
-        "test_rows": test,
+        "test_rows": gold.filter(pl.col("split") == "test").height,
         "test_score": final[f"test_{metric}"],
         "test_exact_match": final["test_accuracy"] if metric == "f1" else None,
         "select_score": final[f"select_{metric}"],

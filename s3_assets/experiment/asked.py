@@ -9,18 +9,19 @@ from dataclasses import dataclass
 import polars as pl
 
 from s3_assets.loop.publish import BEGAN
-from s3_assets.prompting.contract import LABEL
+from s3_assets.prompting.contract import DIAGNOSIS, LABEL
 from s3_assets.store.parts import Part, RoundKey, Warehouse
 from s3_assets.teacher.ledger import CALLS, USES, scan
 
 # Kinds of requests that bring no row and are counted one by one: which label, and what errors have in common.
-QUESTIONS = (LABEL, "diagnosis")
+QUESTIONS = (LABEL, DIAGNOSIS)
 
 
 @dataclass(frozen=True)
 class Asked:
     """Rows and questions asked, and the attempts at those requests: all of them, and those this step paid for.
 
+    ``label_questions`` are questions of both kinds, ``diagnoses`` those among them about what errors have in common.
     Costs are US dollars, None when the price of an answer is not known.
     """
 
@@ -32,6 +33,7 @@ class Asked:
     cost: float | None = 0.0
     paid_calls: int = 0
     paid_cost: float | None = 0.0
+    diagnoses: int = 0
 
     def __add__(self, other: "Asked") -> "Asked":
         return Asked(
@@ -43,6 +45,7 @@ class Asked:
             None if self.cost is None or other.cost is None else self.cost + other.cost,
             self.paid_calls + other.paid_calls,
             None if self.paid_cost is None or other.paid_cost is None else self.paid_cost + other.paid_cost,
+            self.diagnoses + other.diagnoses,
         )
 
 
@@ -76,6 +79,7 @@ def asked(warehouse: Warehouse, key: RoundKey, asset: str, part: Part) -> Asked:
         cost=_cost(attempts),
         paid_calls=paid.height,
         paid_cost=_cost(paid),
+        diagnoses=uses.filter(pl.col("kind") == DIAGNOSIS).height,
     )
 
 

@@ -76,10 +76,17 @@ def against(board: pl.DataFrame, rows: pl.DataFrame, control: str) -> pl.DataFra
     )
 
 
-def unequal(board: pl.DataFrame, control: str) -> list[str]:
-    """Arms of the board whose difference from ``control`` is not given, as they asked for over 5% more."""
-    budgets = dict(board.select("arm", "teacher_budget").iter_rows())
-    return [arm for arm, budget in budgets.items() if _dearer(budget, budgets.get(control))]
+def unequal(board: Rows, control: str) -> list[str]:
+    """Arms whose difference from ``control`` is not given: they asked for over 5% more. ``board`` are rows of one.
+
+    Scored as the control is, and without a difference: budgets are those of the seeds both have, which a board does
+    not hold. Arms that share no seed with the control are among them. None for a control without a teacher.
+    The rows have the columns ``vs_{control}``, as they are or by ``against``.
+    """
+    scored = {row["arm"]: row for row in board if row["score_mean"] is not None}
+    if control not in scored or not scored[control]["teacher_budget"]:
+        return []
+    return [arm for arm, row in scored.items() if arm != control and row[f"vs_{control}"] is None]
 
 
 def experiment_rows(warehouse: Warehouse, task: str) -> pl.DataFrame:
@@ -106,7 +113,7 @@ def matched(board: pl.DataFrame, strategies: Mapping[str, Strategy] | None = Non
     said = []
     if over := [arm for arm, row in arms.items() if row.get("over_budget")]:
         said.append(f"asked for more than the budget of an arm: {', '.join(over)}")
-    if dearer := unequal(board, GOLDGEN):
+    if dearer := unequal(board.to_dicts(), GOLDGEN):
         said.append(not_given(GOLDGEN, dearer))
     reference = GOLDGEN if GOLDGEN in equal or not equal else equal[0]
     for column, done, what in (
@@ -125,7 +132,10 @@ def matched(board: pl.DataFrame, strategies: Mapping[str, Strategy] | None = Non
 
 def not_given(control: str, dearer: Sequence[str]) -> str:
     """Why differences from ``control`` are missing, in words."""
-    return f"no difference from {control} is given for {', '.join(dearer)}: asked for over 5% more than it"
+    return (
+        f"no difference from {control} is given for {', '.join(dearer)}: asked for over 5% more than it, or has no "
+        "seed that it has"
+    )
 
 
 def equal_budget_arms(strategies: Mapping[str, Strategy] | None = None) -> list[str]:
@@ -202,12 +212,14 @@ def _arm(arm: str, rows: Rows, arms: Mapping[str, Rows]) -> dict[str, Any]:
 
 def _difference(arm: str, rows: Rows, control: str, arms: Mapping[str, Rows]) -> Estimate:
     """The score less that of ``control``, over the seeds that both have; nothing at a larger budget than its."""
-    others = arms.get(control, ()) if arm != control else ()
-    if _dearer(_mean(rows, "teacher_budget"), _mean(others, "teacher_budget")):
+    others = {row["seed"]: row for row in arms.get(control, ())} if arm != control else {}
+    pairs = [(row, others[row["seed"]]) for row in rows if row["seed"] in others]
+    # Budgets of these seeds: where errors or refills decide on them, other seeds have others.
+    ours, theirs = (_mean([pair[side] for pair in pairs], "teacher_budget") for side in (0, 1))
+    if _dearer(ours, theirs):
         return Estimate()
-    theirs = {row["seed"]: row["test_score"] for row in others}
-    pairs = [(row["test_score"], theirs[row["seed"]]) for row in rows if row["seed"] in theirs]
-    return estimate([ours - other for ours, other in pairs if ours is not None and other is not None])
+    scores = [(one["test_score"], other["test_score"]) for one, other in pairs]
+    return estimate([one - other for one, other in scores if one is not None and other is not None])
 
 
 def _dearer(budget: float | None, of_control: float | None) -> bool:

@@ -23,7 +23,7 @@ from s3_assets.generation.rates import Rates, measured_rates
 from s3_assets.generation.schedule import seed_size
 from s3_assets.generation.seed import write_seed_set
 from s3_assets.generation.sublabels import count_sublabels
-from s3_assets.generation.verdicts import GOLD
+from s3_assets.generation.verdicts import GOLD, calibrating_gold
 from s3_assets.generation.verify import verifier
 from s3_assets.loop.fingerprints import ERROR_SET, EXTRAPOLATED_SET, SEED_SET, loop_key
 from s3_assets.loop.reviews import read_reviewed_gold
@@ -244,11 +244,11 @@ class _Forecast:
         """The label questions of a step. Students alone cost nothing."""
         if self._task.spec.verifying.by == "students":
             return None
-        select = self._gold.filter(pl.col("split") == "select")
-        # An arm asks about selecting gold once, in its first step.
+        of_gold = calibrating_gold(self._gold)
+        # An arm asks about gold once, in its first step.
         first = EXTRAPOLATED_SET if self._task.spec.seed_rows is not None else SEED_SET
-        known = None if (asset, asked_in) == (first, 0) else _agreed(select)
-        students = imagined_students(rng, select.height)
+        known = None if (asset, asked_in) == (first, 0) else _agreed(of_gold)
+        students = imagined_students(rng, of_gold.height)
         return verifier(self._task, judge, self._gold, None, written, known, students)
 
 
@@ -272,10 +272,10 @@ class _Judge:
         return Imagined(self.task, rates, self.known, lengths, rng)
 
 
-def _agreed(select: pl.DataFrame) -> pl.DataFrame:
-    """Verdicts on selecting gold as if the judge had said its labels at once."""
+def _agreed(of_gold: pl.DataFrame) -> pl.DataFrame:
+    """Verdicts on gold as if the judge had said its labels at once."""
     votes = pl.concat_list("label")
-    return select.select(
+    return of_gold.select(
         pl.lit(GOLD).alias("kind"), pl.col("gold_id").alias("row_id"), "label", votes=votes, requests=votes
     )
 

@@ -99,7 +99,8 @@ def _request(
     # Explored rows may be right: then there is nothing to say of them.
     if task.spec.how.shows_prediction and source["prediction"] is not None:
         example["predicted"] = source["prediction"]
-        facts["probability"] = source.get("probability")
+        if "probability" in task.spec.how.shows:
+            facts["probability"] = source["probability"]
     if source["sublabel"] is not None:
         facts["sublabel"] = source["sublabel"]
     context = _context(task, source)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from s3_assets.generation import filling, verify
+from s3_assets.generation import diagnosis, filling, verify
 from s3_assets.generation.rates import Rates, message_characters
 from s3_assets.prompting.contract import DIAGNOSIS, LABEL, RATIONALES, written_fields
 from s3_assets.tasks.load import Task
@@ -179,8 +179,8 @@ class Imagined:
         return row | {ANSWER: request.keeps["text"].split()[0]} if ANSWER in row else row
 
 
-def imagined_students(rng: random.Random, selecting: int) -> "Students":
-    """Students who doubt one row in ``DOUBTING``, of the ``selecting`` rows of selecting gold as of others."""
+def imagined_students(rng: random.Random, calibrating: int) -> "Students":
+    """Students who doubt one row in ``DOUBTING``, of the ``calibrating`` rows of gold as of others."""
     from s3_assets.quality.ensemble import Opinion  # numpy, 0.2 s
 
     def opinion(label: str, doubted: bool) -> "Opinion":
@@ -188,8 +188,8 @@ def imagined_students(rng: random.Random, selecting: int) -> "Students":
 
     def ask(_: Any, rows: Sequence[Mapping[str, Any]]) -> "tuple[list[Opinion | None], list[Opinion | None]]":
         # As many as the level that parts them gives up.
-        doubted = (selecting + 1) // DOUBTING - 1
-        of_gold = [opinion("", place < doubted) for place in range(selecting)]
+        doubted = (calibrating + 1) // DOUBTING - 1
+        of_gold = [opinion("", place < doubted) for place in range(calibrating)]
         return [opinion(row["label"], rng.random() * DOUBTING < 1) for row in rows], [*of_gold]
 
     return ask
@@ -197,12 +197,12 @@ def imagined_students(rng: random.Random, selecting: int) -> "Students":
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Says nothing of imagined rows that are short."""
+    """Says nothing of imagined rows that are short, nor what a step says each time it is imagined."""
 
     def quiet(record: logging.LogRecord) -> bool:
         return record.levelno > logging.WARNING
 
-    loud = (filling.log, verify.log)
+    loud = (filling.log, verify.log, diagnosis.log)
     for log in loud:
         log.addFilter(quiet)
     try:

@@ -76,23 +76,32 @@ def verdict_numbers(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, int | fl
     return counted | ({"label_questions_per_row": questions / len(rows)} if rows else {})
 
 
-def selecting_gold(gold: pl.DataFrame) -> list[Judged]:
-    """Selecting gold as rows to judge; nobody was asked yet."""
-    rows = gold.filter(pl.col("split") == "select").select("gold_id", "text", "text2", "label")
+def calibrating_gold(gold: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose labels tell how good a judge is: selecting gold, or steering gold where none selects.
+
+    Either is judged without its label in view. Never test gold. ``gold`` is gold as the strategy uses it.
+    """
+    selecting = gold.filter(pl.col("split") == "select")
+    return selecting if selecting.height else gold.filter(pl.col("split") == "steer")
+
+
+def gold_to_judge(gold: pl.DataFrame) -> list[Judged]:
+    """``calibrating_gold`` as rows to judge; nobody was asked yet."""
+    rows = calibrating_gold(gold).select("gold_id", "text", "text2", "label")
     return [Judged(GOLD, row["gold_id"], row, row["gold_id"]) for row in rows.iter_rows(named=True)]
 
 
 def votes_known(
-    verdicts: pl.DataFrame | None, selecting: Sequence[Judged], questions: int
+    verdicts: pl.DataFrame | None, of_gold: Sequence[Judged], questions: int
 ) -> dict[str, dict[str, Any]] | None:
-    """Verdicts of an earlier step on selecting gold by id, for their votes; None where it must be asked again.
+    """Verdicts of an earlier step on gold by id, for their votes; None where it must be asked again.
 
     That is unless they are about exactly these rows and labels, each asked as often as ``questions`` says.
     """
     if verdicts is None:
         return None
     known = {row["row_id"]: row for row in verdicts.filter(pl.col("kind") == GOLD).iter_rows(named=True)}
-    if {one.row_id: one.label for one in selecting} != {row_id: row["label"] for row_id, row in known.items()}:
+    if {one.row_id: one.label for one in of_gold} != {row_id: row["label"] for row_id, row in known.items()}:
         return None
     asked = all(_asked_out(row, questions) for row in known.values())
     return known if asked else None

@@ -21,8 +21,9 @@ from s3_assets.generation.verdicts import (
     RELABELLED,
     SYNTHETIC,
     Judged,
+    calibrating_gold,
+    gold_to_judge,
     in_words,
-    selecting_gold,
     votes_known,
 )
 from s3_assets.prompting.contract import LABEL, label_schema, messages
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 DOUBTED = "label_doubted"
 
-# With ``by: both`` the teacher is asked about rows that the students trust less than this share of selecting gold.
+# With ``by: both`` the teacher is asked about rows that the students trust less than this share of gold.
 TRUSTED_SHARE = 0.8
 
 
@@ -56,12 +57,13 @@ def verifier(
     """What a step calls with the rows that passed its gates, None where ``verify.by`` is nobody.
 
     It gives back the rows that are kept, with their ``confidence``, relabelled ones with their new label and id. Into
-    ``written`` go a verdict on each row, first one on each row of selecting gold, and as rejected the rows dropped and
-    faulty answers. It may be called again with further rows; what selecting gold says is settled by the first call.
+    ``written`` go a verdict on each row, first one on each gold row that calibrates, and as rejected the rows dropped
+    and faulty answers. It may be called again with further rows; what gold says is settled by the first call.
 
-    ``gold`` are all gold rows; test gold is never looked at. ``seen`` are rows the students are also trained on.
-    ``gold_verdicts`` are verdicts of an earlier step whose votes on selecting gold are taken over if they are about the
-    same rows. ``students`` replaces the ensemble. Raises what ``judge`` raises, and ``WeightsError``.
+    ``gold`` are all gold rows as the strategy uses them: selecting gold calibrates, or steering gold where no row
+    selects; test gold is never looked at. ``seen`` are rows the students are also trained on. ``gold_verdicts`` are
+    verdicts of an earlier step whose votes on gold are taken over if they are about the same rows. ``students``
+    replaces the ensemble. Raises what ``judge`` raises, and ``WeightsError``.
     """
     by = task.spec.verifying.by
     if by == "nobody":
@@ -70,18 +72,20 @@ def verifier(
         raise ValueError(f"task {task.name}: verify.by {by} asks a teacher, and none was given")
     of_gold = gold.filter(pl.col("split").is_in(["steer", "select"]))
     if students is None and by in {"students", "both"}:
-        # numpy, 0.2 s; torch and scikit-learn, 4 s, when it is asked.
+        students = _ensemble(task, of_gold, seen)
+    known = votes_known(gold_verdicts, gold_to_judge(of_gold), task.spec.verifying.questions)
+    return _Verifier(task, judge, gold_to_judge(of_gold), written, known, students)
+
+
+def _ensemble(task: Task, gold: pl.DataFrame, seen: pl.DataFrame | None) -> "Students":
+    # numpy, 0.2 s; torch and scikit-learn, 4 s, when it is asked.
+    if (gold["split"] == "select").any():
         from s3_assets.quality.ensemble import students_of
 
-        students = students_of(task, of_gold, seen)
-    return _Verifier(
-        task,
-        judge,
-        selecting_gold(of_gold),
-        written,
-        votes_known(gold_verdicts, selecting_gold(of_gold), task.spec.verifying.questions),
-        students,
-    )
+        return students_of(task, gold, seen)
+    from s3_assets.generation.held_out import students_held_out
+
+    return students_held_out(task, calibrating_gold(gold), seen)
 
 
 @contextmanager
@@ -107,14 +111,14 @@ class _Verifier:
         self,
         task: Task,
         judge: TeacherSession | None,
-        selecting: list[Judged],
+        of_gold: list[Judged],
         written: Written,
         known: Mapping[str, Mapping[str, Any]] | None,
         students: "Students | None",
     ) -> None:
         self._task, self._judge, self._written, self._students = task, judge, written, students
         self._spec, self._labels = task.spec.verifying, list(task.spec.labels)
-        self._selecting, self._known = selecting, known
+        self._gold, self._known = of_gold, known
         self._earlier: list[Mapping[str, Any]] = []
         self._settled = False
         # Of the judge: its accuracy, and the confidence below which rows are doubted. Of the students alone: theirs.
@@ -129,7 +133,7 @@ class _Verifier:
             for one, opinion in zip(judged, of_rows, strict=True):
                 one.opinion = opinion
             if not self._settled:
-                for one, opinion in zip(self._selecting, of_gold, strict=True):
+                for one, opinion in zip(self._gold, of_gold, strict=True):
                     one.opinion = opinion
         if not self._settled:
             self._settle()
@@ -151,11 +155,11 @@ class _Verifier:
         return kept
 
     def _settle(self) -> None:
-        """What selecting gold says: how good the judge is, and the thresholds."""
-        gold, spec = self._selecting, self._spec
+        """What gold says: how good the judge is, and the thresholds."""
+        gold, spec = self._gold, self._spec
         if not gold:
             log.warning(
-                "task %s has no selecting gold: without a verify.threshold no label is doubted", self._task.name
+                "task %s has no gold to calibrate on: without a verify.threshold no label is doubted", self._task.name
             )
         if self._students is not None:
             trusted = [self._by_students(one.opinion)[0] for one in gold if one.opinion is not None]
@@ -171,12 +175,12 @@ class _Verifier:
             else:
                 self._ask(gold)
             self._right = accuracy([one.label for one in gold], [one.votes for one in gold], len(self._labels))
-            # On all of selecting gold, also where by: both asks about some rows only: that loses fewer right rows.
+            # On all of that gold, also where by: both asks about some rows only: that loses fewer right rows.
             confidences = [self._posterior(one)[one.label] for one in gold if one.votes]
             chosen = choose_threshold(confidences, spec.keep_right)
             self._threshold = chosen if spec.threshold is None else spec.threshold
             if gold and self._right <= 1 / len(self._labels):
-                log.warning("asked for labels of selecting gold, the teacher does no better than by guessing")
+                log.warning("asked for labels of gold, the teacher does no better than by guessing")
         for one in gold:
             self._decide(one)
         if self._known is None:

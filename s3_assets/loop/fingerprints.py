@@ -28,7 +28,7 @@ EXPERIMENT, LEADERBOARD, REPORT = "experiment", "leaderboard", "report"
 ROUND_ASSETS = (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT, EXTRAPOLATED_SET)
 
 # Raised when a step's code changes what it writes for the same inputs.
-CODE_VERSIONS = {GOLD: 3, SEED_SET: 5, TRAINED_MODEL: 3, ERROR_SET: 2, EXTRAPOLATED_SET: 5, DRIFT: 3}
+CODE_VERSIONS = {GOLD: 3, SEED_SET: 6, TRAINED_MODEL: 4, ERROR_SET: 2, EXTRAPOLATED_SET: 6, DRIFT: 3}
 
 
 def loop_key(task: Task, round_: int) -> RoundKey:
@@ -86,15 +86,16 @@ def _declared(task: Task, asset: str, round_: int) -> Any:
     if asset == GOLD:
         labels = {label: sorted(declared.sublabels) for label, declared in spec.labels.items()}
         return [spec.fields.model_dump(), labels, spec.kind, spec.gold.model_dump(), gold_digest(task)]
-    if asset == SEED_SET and round_ == 0:
-        return _declared_seed(task)
+    if asset == SEED_SET:
+        # Later rounds put together what is written; shortcuts are those that steering gold lacks.
+        return _declared_seed(task) if round_ == 0 else _changed(task, _OF_USES) or None
     if asset == TRAINED_MODEL:
         judged = spec.qa.model_dump() if spec.kind == "qa" else None
         options = spec.how.model_dump(include={"steers", "cross_fit", "ensemble", "distil", "weights"})
         gold = trains_on_gold(task, round_)
         return [spec.student.model_dump(), list(spec.labels), spec.seed, judged, gold, options]
     if asset == DRIFT:
-        return [spec.drift.model_dump(), list(spec.fields_written), spec.seed]
+        return [spec.drift.model_dump(), list(spec.fields_written), spec.seed, *_changed(task, _OF_USES)]
     if asset == EXTRAPOLATED_SET:
         how = [spec.how.extrapolates, spec.how.one_each, spec.how.shows_prediction]
         rows: list[Any] = [spec.rows.per_error, round_size(task, round_), spec.rows.per_call, spec.rows.refill]
@@ -108,14 +109,15 @@ def _declared_seed(task: Task) -> list[Any]:
     rationales = spec.rationales.model_dump() if spec.how.rationales else None
     if own is not None:
         gated = [spec.kind, list(spec.labels), spec.pair.model_dump(), spec.fields.model_dump()]
-        return [own, gated, spec.gates.model_dump(), spec.shortcuts.model_dump()]
+        return [own, gated, spec.gates.model_dump(), spec.shortcuts.model_dump(), *_changed(task, _OF_USES)]
     asked = [seed_size(task), spec.rows.per_call, spec.rows.refill]
     return [*_asked(task), *asked, rationales, contexts_digest(task), *_judged(task), *_changed(task, _OF_SEEDS)]
 
 
 # Options that decide about rows, beside those that were there first.
-_OF_SEEDS = ("prior", "steers")
-_OF_ROUNDS = (*_OF_SEEDS, "by", "keep", "skips", "explore", "shows")
+_OF_USES = ("steers",)
+_OF_SEEDS = ("prior", *_OF_USES)
+_OF_ROUNDS = (*_OF_SEEDS, "by", "keep", "skips", "explore")
 
 
 def _changed(task: Task, options: tuple[str, ...]) -> list[Any]:
@@ -128,12 +130,14 @@ def _changed(task: Task, options: tuple[str, ...]) -> list[Any]:
 def _chosen(task: Task) -> list[Any]:
     """What decides which gold rows are written from and what is shown of them."""
     spec, how = task.spec, task.spec.how
-    found = _changed(task, _OF_ROUNDS)
-    if how.shows:
+    # A prediction alone is told by the declaration already, and worded by the template of every request.
+    more = set(how.shows) - {"prediction"}
+    found = _changed(task, (*_OF_ROUNDS, *(("shows",) if more else ())))
+    if more:
         found.append(wording_shown(task))
     if "mislabelled" in how.skips:
         found.append([spec.student.weights, spec.student.max_length])
-    if "contrast" in how.shows and how.cross_fit:
+    if {"contrast", "diagnosis"} & set(how.shows) and how.cross_fit:
         found.append(how.cross_fit)
     return found
 

@@ -25,8 +25,8 @@ SEED_SET_WARNINGS = (*ROWS_WARNINGS, LABELS_BALANCED, NO_SHORTCUTS)
 
 LEAST_ACCEPTED = 0.5
 
-# Least share of a label, in even shares.
-LEAST_OF_EVEN = 1 / 3
+# Least share of a label, in shares asked for.
+LEAST_OF_SHARE = 1 / 3
 
 # Share of rows outside gold's range of words, beyond what as many rows of gold itself would have there.
 MOST_OUTSIDE = 0.1
@@ -61,13 +61,21 @@ def most_rows_accepted(accepted: int, rejected: pl.DataFrame) -> Check:
     return _warns(MOST_ACCEPTED, share >= LEAST_ACCEPTED, detail, numbers)
 
 
-def labels_balanced(rows: pl.DataFrame, labels: Sequence[str]) -> Check:
-    """No label has far fewer rows than an even share, which is what the seed set is asked for."""
+def labels_balanced(rows: pl.DataFrame, labels: Sequence[str], prior: pl.Series | None = None) -> Check:
+    """No label has far fewer rows than the share that was asked for.
+
+    That is an even one, or with ``prior``, labels of gold, the one that the label has there.
+    """
     if rows.is_empty():
         return _passes(LABELS_BALANCED, "there are no rows")
     counts = dict.fromkeys(labels, 0) | {label: n for label, n in _counts(rows["label"]).items() if label in labels}
     even = rows.height / len(labels)
-    few = sorted((label for label in labels if counts[label] < even * LEAST_OF_EVEN), key=lambda label: counts[label])
+    asked = dict.fromkeys(labels, even)
+    if prior is not None:
+        of_gold = _counts(prior)
+        # A label that gold lacks is asked for once, for every label is to have a row.
+        asked = {label: rows.height * of_gold.get(label, 0) / max(prior.len(), 1) or 1 for label in labels}
+    few = sorted((label for label in labels if counts[label] < asked[label] * LEAST_OF_SHARE), key=counts.__getitem__)
     shares = [count / rows.height for count in counts.values()]
     numbers = {
         "smallest_share": min(shares),
@@ -75,10 +83,14 @@ def labels_balanced(rows: pl.DataFrame, labels: Sequence[str]) -> Check:
         "even_share": 1 / len(labels),
         "labels_below": len(few),
     }
+    share = "an even share" if prior is None else "the share that they have in steering gold"
     if not few:
-        return _warns(LABELS_BALANCED, True, "every label has a third of an even share or more", numbers)
-    told = ", ".join(f"{label} {counts[label]}" for label in few[:MOST_LABELS])
-    detail = f"{len(few)} of {len(labels)} labels have less than a third of an even share, {even:.0f} rows: {told}"
+        return _warns(LABELS_BALANCED, True, f"every label has a third of {share} or more", numbers)
+    if prior is None:
+        share, told = f"{share}, {even:.0f} rows", [f"{label} {counts[label]}" for label in few]
+    else:
+        told = [f"{label} {counts[label]} for {asked[label]:.0f}" for label in few]
+    detail = f"{len(few)} of {len(labels)} labels have less than a third of {share}: {', '.join(told[:MOST_LABELS])}"
     return _warns(LABELS_BALANCED, False, detail, numbers)
 
 
@@ -153,16 +165,20 @@ def no_shortcuts(found: pl.DataFrame) -> Check:
 def splits_apart(gold: pl.DataFrame, fields: Sequence[str]) -> Check:
     """No row of selecting or test gold nearly repeats a steering row. Of test gold the texts are read, not the labels.
 
-    What is learnt from the errors on one row is then no news on the other.
+    What is learnt from the errors on one row is then no news on the other. ``gold`` has the uses that the strategy puts
+    it to: selecting gold that steers counts as steering gold.
     """
     splits = gold["split"].to_list()
+    held = [split for split in ("select", "test") if split in splits]
+    if not held:
+        return _passes(SPLITS_APART, "all gold steers")
     pairs = [
         (one, other)
         for earlier, later, _ in near_pairs(gold, fields, NEAR)
         for one, other in ((earlier, later), (later, earlier))
         if splits[one] == "steer"
     ]
-    near = {split: len({other for _, other in pairs if splits[other] == split}) for split in ("select", "test")}
+    near = {split: len({other for _, other in pairs if splits[other] == split}) for split in held}
     told = [f"{count} of {splits.count(split)} {split} rows" for split, count in near.items()]
     flatter = "; figures on them are better than they would be on new texts" if any(near.values()) else ""
     numbers = {f"{split}_near_steer": count for split, count in near.items()}
@@ -171,7 +187,11 @@ def splits_apart(gold: pl.DataFrame, fields: Sequence[str]) -> Check:
 
 
 def beats_majority(predictions: pl.DataFrame, kind: str) -> Check:
-    """Students are right more often, on gold held out from them, than by always naming its commonest label."""
+    """Students are right more often, on gold held out from them, than by always naming its commonest label.
+
+    Held out is selecting gold from the round's student, or else steering gold from single students of folds, also where
+    an ensemble of them or a distilled one answers for test gold.
+    """
     select = held_out(predictions)
     if kind == "qa":
         return _passes(BEATS_MAJORITY, "not measured: answers have no commonest label")

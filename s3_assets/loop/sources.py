@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from s3_assets.generation.contexts import writable
-from s3_assets.loop.cross_fitting import folds
+from s3_assets.loop.cross_fitting import folds_of
 from s3_assets.loop.fingerprints import ERROR_SET, EXTRAPOLATED_SET
 from s3_assets.loop.writing import frame_of
 from s3_assets.selection.choice import Basis, Choice
-from s3_assets.selection.choose import needs_vectors, shows_contrast
+from s3_assets.selection.choose import needs_folds, needs_vectors
 from s3_assets.selection.skipped import ROUNDS_IN_VAIN, mislabelled, never_learned, unless_all
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.store.tables import table
@@ -51,8 +51,8 @@ def read_basis(
     wrong = pl.DataFrame(schema=table(ERROR_SET).schema) if errors is None else errors
     wrong = wrong.join(rows.select("gold_id"), on="gold_id", how="semi", maintain_order="left")
     fold = {}
-    if shows_contrast(task) and how.cross_fit:
-        fold = {one: part.number for part in folds(steer, how.cross_fit, key.seed) for one in part.gold["gold_id"]}
+    if needs_folds(task):
+        fold = {one: part.number for part in folds_of(task, steer, key.seed) for one in part.gold["gold_id"]}
     return Basis(
         rows,
         wrong,
@@ -106,11 +106,12 @@ def _skipped(
     found: dict[str, str] = {}
     if "mislabelled" in skips and seed_set is not None and ids:
         # Rows written from gold rows would speak for the labels in question.
-        found |= mislabelled(task, ids, gold, seed_set.filter(pl.col("gold_id").is_null()))
+        steer = gold.filter(pl.col("split") == "steer")
+        found |= mislabelled(task, ids, steer, seed_set.filter(pl.col("gold_id").is_null()))
     if "never_learned" in skips and key.round >= ROUNDS_IN_VAIN:
-        rounds = [key.at(key.round - back) for back in range(1, ROUNDS_IN_VAIN + 1)]
-        before = [tuple(_ids(warehouse, name, one) for name in (ERROR_SET, EXTRAPOLATED_SET)) for one in rounds]
-        found |= never_learned(ids, [(wrong, extrapolated) for wrong, extrapolated in before])
+        rounds = [key.at(earlier) for earlier in range(key.round)]
+        before = [(_ids(warehouse, ERROR_SET, one), _ids(warehouse, EXTRAPOLATED_SET, one)) for one in rounds]
+        found |= never_learned(ids, before)
     return unless_all(found, ids)
 
 

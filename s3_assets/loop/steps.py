@@ -67,7 +67,7 @@ def make_gold(task: Task, warehouse: Warehouse, force: bool = False) -> StepResu
         return rows, {f"{split}_rows": counts.get(split, 0) for split in SPLITS} | reviewed
 
     def warn(rows: pl.DataFrame, _: Inputs) -> list[Check]:
-        return [splits_apart(rows, task.spec.text_fields)]
+        return [splits_apart(gold_in_use(task, rows), task.spec.text_fields)]
 
     return publish(task, warehouse, GOLD, 0, make, warn=warn, force=force)
 
@@ -83,7 +83,7 @@ def make_seed_set(
     key = loop_key(task, round_)
 
     def write(inputs: Inputs) -> Made:
-        gold = gold_in_use(task, inputs[GOLD].read())
+        gold = _gold(task, inputs)
         gates = open_gates(task, gold)
         numbers: Numbers = {}
         with writing(warehouse, SEED_SET, key) as written:
@@ -118,28 +118,26 @@ def make_seed_set(
     def make(inputs: Inputs) -> Made:
         rows, numbers = write(inputs) if round_ == 0 else extend(inputs)
         rows, reviewed = read_reviews(task, warehouse).apply_to_seed_set(rows, round_)
-        shortcuts = note_shortcuts(task, warehouse, key, rows, gold_in_use(task, inputs[GOLD].read()))
+        shortcuts = note_shortcuts(task, warehouse, key, rows, _gold(task, inputs))
         return rows, {**numbers, **reviewed, "rows": rows.height, "shortcuts": shortcuts.height}
 
     def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
         return check_training_set(
             rows,
-            gold_in_use(task, inputs[GOLD].read()),
+            _gold(task, inputs),
             list(task.spec.labels),
             task.spec.text_fields,
             task.spec.fields_written,
         )
 
     def warn(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
-        labels, steer = (
-            list(task.spec.labels),
-            gold_in_use(task, inputs[GOLD].read()).filter(pl.col("split") == "steer"),
-        )
+        labels, steer = list(task.spec.labels), _gold(task, inputs).filter(pl.col("split") == "steer")
+        prior = steer["label"] if task.spec.how.prior == "gold" else None
         shortcuts = _live(warehouse, "shortcuts", key.columns())
         # Later rounds put together rows that were judged before.
         judged = rows.height if round_ == 0 else 0
         of_rows = _row_warnings(task, warehouse, SEED_SET, key, rows, steer, judged)
-        return [*of_rows, labels_balanced(rows, labels), no_shortcuts(shortcuts)]
+        return [*of_rows, labels_balanced(rows, labels, prior), no_shortcuts(shortcuts)]
 
     return publish(task, warehouse, SEED_SET, round_, make, check, warn=warn, force=force)
 
@@ -153,7 +151,7 @@ def make_trained_model(task: Task, warehouse: Warehouse, round_: int, force: boo
     key = loop_key(task, round_)
 
     def make(inputs: Inputs) -> Made:
-        gold = gold_in_use(task, inputs[GOLD].read())
+        gold = _gold(task, inputs)
         seed_set = inputs[SEED_SET].read() if SEED_SET in inputs else None
         trained = train_round(
             task, warehouse, key, seed_set, gold, with_gold=trains_on_gold(task, round_), shared=not force
@@ -187,9 +185,7 @@ def make_error_set(task: Task, warehouse: Warehouse, round_: int, force: bool = 
                 f"predictions of round {round_} of task {task.name} are not those of its model {model_id}; "
                 "materialize trained_model of the round again with force: true"
             )
-        texts = gold_in_use(task, inputs[GOLD].read()).select(
-            "gold_id", "text", "text2", "label", "sublabel", "answer", "answer_start"
-        )
+        texts = _gold(task, inputs).select("gold_id", "text", "text2", "label", "sublabel", "answer", "answer_start")
         wrong = predictions.drop("label").filter(~pl.col("correct")).join(texts, on="gold_id")
         rows = wrong.select(list(table(ERROR_SET).schema)).sort("gold_id")
         share = rows.height / predictions.height
@@ -208,7 +204,7 @@ def make_extrapolated_set(
     key = loop_key(task, round_)
 
     def make(inputs: Inputs) -> Made:
-        gold = gold_in_use(task, inputs[GOLD].read())
+        gold = _gold(task, inputs)
         errors = inputs[ERROR_SET].read() if ERROR_SET in inputs else None
         seen = inputs[SEED_SET].read()
         basis = read_basis(task, warehouse, key, gold, errors, seen)
@@ -231,14 +227,14 @@ def make_extrapolated_set(
     def check(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
         return check_rows(
             rows,
-            gold_in_use(task, inputs[GOLD].read()),
+            _gold(task, inputs),
             list(task.spec.labels),
             task.spec.text_fields,
             task.spec.fields_written,
         )
 
     def warn(rows: pl.DataFrame, inputs: Inputs) -> list[Check]:
-        steer = gold_in_use(task, inputs[GOLD].read()).filter(pl.col("split") == "steer")
+        steer = _gold(task, inputs).filter(pl.col("split") == "steer")
         return _row_warnings(task, warehouse, EXTRAPOLATED_SET, key, rows, steer, rows.height)
 
     return publish(task, warehouse, EXTRAPOLATED_SET, round_, make, check, warn=warn, force=force)
@@ -253,7 +249,7 @@ def make_drift(task: Task, warehouse: Warehouse, round_: int, force: bool = Fals
         from s3_assets.drift.vectors import row_vectors
 
         spec = task.spec
-        steer = gold_in_use(task, inputs[GOLD].read()).filter(pl.col("split") == "steer")
+        steer = _gold(task, inputs).filter(pl.col("split") == "steer")
         # A context that rows take from gold as it stands is no distance from gold.
         fields = spec.fields_written
         embedded = (lambda rows: row_vectors(warehouse, task.name, rows, fields)) if spec.drift.embeddings else None
@@ -270,6 +266,11 @@ def make_drift(task: Task, warehouse: Warehouse, round_: int, force: bool = Fals
 def live_predictions(warehouse: Warehouse, key: RoundKey) -> pl.DataFrame:
     """Predictions of a round; empty when there are none."""
     return _live(warehouse, "predictions", key.columns())
+
+
+def _gold(task: Task, inputs: Inputs) -> pl.DataFrame:
+    """The step's gold, with the uses that the task's strategy puts it to."""
+    return gold_in_use(task, inputs[GOLD].read())
 
 
 def _live(warehouse: Warehouse, name: str, keys: Mapping[str, str | int]) -> pl.DataFrame:

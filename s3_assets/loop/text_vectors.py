@@ -1,7 +1,7 @@
-"""Vectors of single texts for students, from the table ``embeddings``: each distinct text of a task computed once.
+"""Vectors of single texts for the trainings of one round, each distinct text computed once.
 
-Belongs here: what trainings of one step share. Does not belong here: keeping vectors (``drift/vectors.py``), computing
-them (``student/embeddings.py``). Import it where it is wanted: numpy costs 0.1 s.
+Belongs here: where vectors are had from, holding them. Does not belong here: the table ``embeddings``
+(``drift/vectors.py``), computing vectors (``student/embeddings.py``). Import it where it is wanted: numpy costs 0.1 s.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from s3_assets.drift.vectors import ENCODER, Vectors, row_vectors
-from s3_assets.store.drift_tables import DIMENSIONS
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.spec import StudentSpec
 
@@ -19,24 +18,33 @@ CUT = 256
 
 
 class TextVectors:
-    """Vectors of texts of one task by the encoder ``minilm``, whatever arm and seed; what was read is held."""
+    """Vectors of texts of one task as the checkpoint of ``student`` makes them, untrained; what was had is held.
 
-    def __init__(self, warehouse: Warehouse, task: str) -> None:
-        self._warehouse, self._task = warehouse, task
+    They come from the table ``embeddings`` where it serves, whatever arm and seed, and are computed where it does not.
+    """
+
+    def __init__(self, warehouse: Warehouse, task: str, student: StudentSpec) -> None:
+        self._warehouse, self._task, self._student = warehouse, task, student
         self._known: dict[str, Vectors] = {}
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of ``texts`` in order, float32 of shape (texts, 384), each of length 1."""
+        """Vectors of ``texts`` in order, float32 of shape (texts, width), each of length 1."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if not texts:
+            return self._found([])
         if new:
-            rows = pl.DataFrame({"text": new}, schema={"text": pl.String})
-            self._known |= zip(new, row_vectors(self._warehouse, self._task, rows, ["text"]), strict=True)
-        return np.stack([self._known[text] for text in texts]) if texts else np.zeros((0, DIMENSIONS), np.float32)
+            self._known |= zip(new, self._found(new), strict=True)
+        return np.stack([self._known[text] for text in texts])
+
+    def _found(self, texts: list[str]) -> Vectors:
+        if serve(self._student):
+            rows = pl.DataFrame({"text": texts}, schema={"text": pl.String})
+            return row_vectors(self._warehouse, self._task, rows, ["text"])
+        from s3_assets.student.embeddings import embed  # torch and transformers, about 2.5 s
+
+        return embed(texts, self._student.weights, self._student.max_length)
 
 
 def serve(student: StudentSpec) -> bool:
-    """Whether kept vectors are those that the student would compute itself: same encoder, texts cut at the same place.
-
-    Other students compute their own at each training.
-    """
-    return student.kind == "frozen" and student.weights == ENCODER and student.max_length == CUT
+    """Whether kept vectors are those of the student's checkpoint: same encoder, texts cut at the same place."""
+    return student.weights == ENCODER and student.max_length == CUT

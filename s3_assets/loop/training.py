@@ -16,18 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from s3_assets.loop.cross_fitting import Fold, folds, held_out
+from s3_assets.loop.cross_fitting import Fold, folds_of, held_out
 from s3_assets.loop.fingerprints import CODE_VERSIONS, TRAINED_MODEL
 from s3_assets.loop.training_rows import INPUT, joined, softened, synthetic, taught, weighs, weighted
 from s3_assets.store.identity import digest, frame_digest
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.store.tables import table
+from s3_assets.student.errors import StudentError
 from s3_assets.tasks.gold_spec import SPLITS
 from s3_assets.tasks.load import Task
 from s3_assets.tasks.strategy import Strategy
 
 # Torch and transformers, about 2.5 s: imported where a student is trained.
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from s3_assets.student.kinds import AnyStudent
     from s3_assets.student.train import TrainedStudent
 
@@ -80,8 +84,11 @@ def train_round(
     another arm did from the same inputs is taken over.
 
     With folds (cross-fitting: Chernozhukov et al. 2018) the steering gold of each is judged by a student that was
-    trained on all but what follows from it: rows written from it, its own rows, weights measured on it. Those students
-    are not kept, unless they answer together with the round's own.
+    trained on all but what follows from it: rows written from it or for its first texts, its own rows, weights measured
+    on it. Those students are not kept, unless they answer together with the round's own.
+
+    Selecting and test gold are judged by what is saved: with ensemble all students together, with distil one that
+    learned from the others. Steering gold of folds is judged by single students that learned labels all the same.
     """
     inputs = _inputs(task, key, seed_set, gold, with_gold)
     model_id = f"m_{digest([key.columns(), inputs.key], 8)}"
@@ -98,7 +105,7 @@ def _inputs(task: Task, key: RoundKey, seed_set: pl.DataFrame | None, gold: pl.D
     own = gold.filter(split != "test") if with_gold else gold.clear()
     training = joined(seed_set, own)
     steer = gold.filter(split == "steer")
-    parts = folds(steer, spec.how.cross_fit, key.seed)
+    parts = folds_of(task, steer, key.seed)
     judged = gold.filter(split == "test") if with_gold else gold
     judged = judged.filter(split != "steer") if parts else judged
     select = (gold.clear() if with_gold else gold.filter(split == "select")).select(_JUDGED)
@@ -110,7 +117,7 @@ def _inputs(task: Task, key: RoundKey, seed_set: pl.DataFrame | None, gold: pl.D
         # Which row was written from which gold row says nothing of a training without these.
         options = _how(task).model_dump(include={"ensemble", "distil", "weights"})
         dealt = [[part.number, part.gold["gold_id"].to_list()] for part in parts]
-        follows += [options, dealt, frame_digest(steer), training["gold_id"].to_list()]
+        follows += [options, spec.keeps_context, dealt, frame_digest(steer), training["gold_id"].to_list()]
     return _Inputs(training, select, judged, parts, steer, own.height, fingerprint, digest([fingerprint, *follows]))
 
 
@@ -127,15 +134,11 @@ def _train(task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs, mod
 
     spec, how = task.spec, _how(task)
     training = _Training(task, warehouse, key, inputs)
-    rows = training.weighted(inputs.training, inputs.steer)
-    # Before those of the folds, which take over what it chose by its training rows; where it learns from them, after.
-    own = None if how.distil else training.train_own(rows)
     others = _train_folds(task, key, inputs, training)
-    if own is None:
-        if others.students:
-            told = EnsembleStudent(others.students).probabilities(synthetic(rows))
-            rows = softened(rows, list(spec.labels), told)
-        own = training.train_own(rows)
+    if inputs.folds:
+        log.info("round %d: the student of all rows", key.round)
+    rows = training.weighted(inputs.training, inputs.steer)
+    own = training.train(softened(rows, list(spec.labels), others.told))
     together = how.ensemble and others.students
     answering = EnsembleStudent([own.student, *others.students]) if together else own.student
     with tempfile.TemporaryDirectory() as scratch:
@@ -170,16 +173,22 @@ def _train(task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs, mod
 
 @dataclass
 class _OfFolds:
-    """What the students of folds came to; ``unseen`` are folds that need none, ``students`` those asked again."""
+    """What the students of folds came to.
+
+    ``unseen`` are folds that need none, ``students`` those that answer with the round's own. ``told`` are
+    probabilities of labels for written rows of the training set, by their place: each by the student that was trained
+    without the gold row that it was written from, and so without the row.
+    """
 
     predictions: list[pl.DataFrame] = field(default_factory=list)
     students: "list[AnyStudent]" = field(default_factory=list)
     unseen: list[Fold] = field(default_factory=list)
+    told: "dict[int, NDArray[np.float64]]" = field(default_factory=dict)
     seconds: float = 0.0
 
 
 def _train_folds(task: Task, key: RoundKey, inputs: _Inputs, training: "_Training") -> _OfFolds:
-    found, how = _OfFolds(), _how(task)
+    found, how, written = _OfFolds(), _how(task), synthetic(inputs.training)
     for fold in inputs.folds:
         rows = fold.without(inputs.training)
         if rows.height == inputs.training.height and not weighs(task):
@@ -187,11 +196,20 @@ def _train_folds(task: Task, key: RoundKey, inputs: _Inputs, training: "_Trainin
             found.unseen.append(fold)
             continue
         log.info("round %d: fold %d of %d", key.round, fold.number, how.cross_fit)
-        trained = training.train(training.weighted(rows, fold.without(inputs.steer)))
+        try:
+            trained = training.train(training.weighted(rows, fold.without(inputs.steer)))
+        except StudentError as error:
+            raise StudentError(
+                f"the student of fold {fold.number}, which is trained without what follows from its gold: {error}; "
+                "with other folds (the strategy's cross_fit) or none more rows are left"
+            ) from error
         found.predictions.append(_predictions(trained.student, fold.gold, fold.number))
         found.seconds += trained.seconds
+        if how.distil:
+            places = fold.written_from(written).arg_true()
+            found.told |= zip(places, trained.student.probabilities(written[places]), strict=True)
         # Students of 90 MB: held only where they are asked again.
-        if how.ensemble or how.distil:
+        if how.ensemble:
             found.students.append(trained.student)
     return found
 
@@ -200,24 +218,10 @@ class _Training:
     """Trainings of one round, which differ in their rows alone."""
 
     def __init__(self, task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs) -> None:
-        from s3_assets.loop.text_vectors import TextVectors, serve
+        from s3_assets.loop.text_vectors import TextVectors
 
         self._spec, self._task, self._select, self._seed = task.spec, task, inputs.select, key.seed
-        self._student = task.spec.student
-        self._vectors = TextVectors(warehouse, task.name)
-        self._served = self._vectors if serve(task.spec.student) else None
-
-    def train_own(self, rows: pl.DataFrame) -> "TrainedStudent":
-        """The student of all rows. The strength it chose holds for trainings after it: choosing takes the longest."""
-        if self._task.spec.how.cross_fit:
-            log.info("the student of all rows")
-        found = self.train(rows)
-        if self._student.kind == "frozen" and self._select.is_empty():
-            from s3_assets.student.logistic import INVERSE_STRENGTHS
-
-            chosen = self._student.strength or INVERSE_STRENGTHS[found.best_epoch - 1]
-            self._student = self._student.model_copy(update={"strength": chosen})
-        return found
+        self._vectors = TextVectors(warehouse, task.name, task.spec.student)
 
     def train(self, rows: pl.DataFrame) -> "TrainedStudent":
         from s3_assets.student.train import train_student
@@ -225,7 +229,7 @@ class _Training:
         spec = self._spec
         questions = spec.qa if spec.kind == "qa" else None
         labels = list(spec.labels)
-        return train_student(taught(rows), self._select, labels, self._student, self._seed, questions, self._served)
+        return train_student(taught(rows), self._select, labels, spec.student, self._seed, questions, self._vectors)
 
     def weighted(self, rows: pl.DataFrame, steer: pl.DataFrame) -> pl.DataFrame:
         return weighted(self._task, rows, steer, self._vectors, self._seed)
@@ -281,7 +285,8 @@ def _predictions(student: "AnyStudent", gold: pl.DataFrame, fold: int | None) ->
 def _scores(predictions: pl.DataFrame, questions: bool) -> dict[str, float | None]:
     """Share right and, for questions, mean F1 of each split; an exact match is what is right about an answer.
 
-    Where no selecting gold was judged, its scores are those of the steering gold that students of folds judged.
+    Where no selecting gold was judged, its scores are those of the steering gold that students of folds judged: of held
+    out gold, but of single students of folds, which test scores are not with an ensemble or a distilled student.
     """
     found: dict[str, float | None] = {}
     for split in SPLITS:

@@ -4,7 +4,7 @@ Belongs here: columns of training sets. Does not belong here: how weights are fo
 of them (``student/``), which rows the student of a fold is trained on (``cross_fitting.py``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -54,7 +54,8 @@ def weighs(task: Task) -> bool:
 def weighted(task: Task, rows: pl.DataFrame, steer: pl.DataFrame, vectors: "Embed", seed: int) -> pl.DataFrame:
     """``joined`` rows with the column ``weight`` of the task's strategy, mean 1; as they are where it has none.
 
-    ``steer`` is the gold that weights may follow from. Weights by quality and by usefulness are multiplied.
+    ``steer`` is the gold that weights may follow from, ``vectors`` gives vectors of single texts as the encoder of the
+    task's student does. Weights by quality and by usefulness are multiplied.
     """
     written, spec = synthetic(rows), task.spec
     if not weighs(task) or written.is_empty():
@@ -66,7 +67,7 @@ def weighted(task: Task, rows: pl.DataFrame, steer: pl.DataFrame, vectors: "Embe
     if by in {"quality", "both"}:
         from s3_assets.weighting.quality import quality_weights
 
-        weights *= quality_weights(written, steer, labels, spec.student.weights, spec.student.max_length, seed)
+        weights *= quality_weights(written, steer, labels, spec.student.weights, spec.student.max_length, seed, vectors)
     if by in {"usefulness", "both"}:
         from s3_assets.weighting.usefulness import usefulness_weights
 
@@ -76,17 +77,19 @@ def weighted(task: Task, rows: pl.DataFrame, steer: pl.DataFrame, vectors: "Embe
     return rows.with_columns(pl.Series("weight", [*weights.tolist(), *[1.0] * (rows.height - written.height)]))
 
 
-def softened(rows: pl.DataFrame, labels: Sequence[str], probabilities: "NDArray[np.float64]") -> pl.DataFrame:
-    """``joined`` rows with the column ``soft``: of a written row half its label, half what other students say of it.
+def softened(rows: pl.DataFrame, labels: Sequence[str], told: "Mapping[int, NDArray[np.float64]]") -> pl.DataFrame:
+    """``joined`` rows with the column ``soft``: half the label, half what a student not trained on the row says of it.
 
-    ``probabilities`` are theirs, of shape (written rows, labels). Gold keeps its label. Half and half: a label that
-    the others do not believe is doubted, but not given up (bootstrapped labels, Reed et al. 2015; distillation with
-    weight 0.5, Hinton et al. 2015).
+    ``told`` are probabilities of ``labels``, by the place of the row. Rows that it lacks keep their label: gold, and
+    the rows of the seed, which all students learn. Half and half: a label that the other does not believe is doubted,
+    but not given up (bootstrapped labels, Reed et al. 2015; distillation with weight 0.5, Hinton et al. 2015). Without
+    any the rows are as they were.
     """
-    import numpy as np
-
-    place = {label: number for number, label in enumerate(labels)}
-    given = np.eye(len(labels))[[place[label] for label in synthetic(rows)["label"]]]
-    soft = ((given + probabilities) / 2).tolist()
-    absent = [None] * (rows.height - len(soft))
-    return rows.with_columns(pl.Series("soft", [*soft, *absent], dtype=pl.List(pl.Float64)))
+    if not told:
+        return rows
+    soft: list[list[float] | None] = [None] * rows.height
+    for place, probabilities in told.items():
+        half = probabilities / 2
+        half[labels.index(rows["label"][place])] += 0.5
+        soft[place] = half.tolist()
+    return rows.with_columns(pl.Series("soft", soft, dtype=pl.List(pl.Float64)))

@@ -76,8 +76,9 @@ def wording(task: Task) -> dict[str, str]:
 
 def wording_shown(task: Task) -> dict[str, str]:
     """The text of the templates for what the task's strategy shows beside an example, by role."""
-    shows = task.spec.how.shows
-    roles = [*(("shown",) if shows else ()), *(("diagnosis",) if "diagnosis" in shows else ())]
+    shows = set(task.spec.how.shows)
+    # Requests have words of their own for the prediction.
+    roles = [*(("shown",) if shows - {"prediction"} else ()), *(("diagnosis",) if "diagnosis" in shows else ())]
     return {role: template_file(task, role).read_text(encoding="utf-8") for role in roles}
 
 

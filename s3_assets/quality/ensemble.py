@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from s3_assets.student.embeddings import embed
-from s3_assets.student.features import text_features
+from s3_assets.student.features import Embed, text_features
 from s3_assets.tasks.load import Task
 
 # Every row is held out once in each repeat: it is judged by as many members, selecting gold by all FOLDS x REPEATS.
@@ -71,18 +71,20 @@ def second_opinion(
     weights: str,
     max_length: int,
     seed: int,
+    vectors: Embed | None = None,
 ) -> tuple[Probabilities, Probabilities]:
     """Probabilities of ``labels`` for ``rows`` and for ``select``: shapes (rows, labels) and (select, labels).
 
     All frames have the columns text, text2 (null for single texts) and label. A row is judged only by members that
     were trained neither on it nor on another row of exactly its texts. ``seen`` and ``steer`` are trained on by all,
     ``select`` by none. NaN in a row that no member could judge: none of them knew its label, or had two to tell apart.
-    The same arguments give the same numbers.
+    ``vectors`` gives vectors of single texts as ``weights`` do; None: they are computed. The same arguments give the
+    same numbers.
     """
     parts: list[tuple[pl.DataFrame, Role]] = [(rows, "judged"), (steer, "taught"), (select, "shown")]
     if seen is not None:
         parts.append((seen, "taught"))
-    found = _judge(parts, labels, weights, max_length, seed)
+    found = _judge(parts, labels, vectors or _embedder(weights, max_length), seed)
     return found[0], found[2]
 
 
@@ -121,7 +123,7 @@ def opinions(
     split = gold["split"].to_numpy()
     steer, select = (gold.filter(pl.col("split") == name) for name in ("steer", "select"))
     parts: list[tuple[pl.DataFrame, Role]] = [(rows, "judged"), (steer, "judged"), (select, "shown")]
-    of_rows, of_steer, of_select = _judge(parts, labels, weights, max_length, seed)
+    of_rows, of_steer, of_select = _judge(parts, labels, _embedder(weights, max_length), seed)
     of_gold = np.full((gold.height, len(labels)), np.nan)
     of_gold[split == "steer"], of_gold[split == "select"] = of_steer, of_select
     return _as_frame(of_rows, rows["label"], labels), _as_frame(of_gold, gold["label"], labels)
@@ -151,8 +153,12 @@ def _plain(rows: pl.DataFrame | Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     )
 
 
+def _embedder(weights: str, max_length: int) -> Embed:
+    return lambda texts: embed(texts, weights, max_length)
+
+
 def _judge(
-    parts: Sequence[tuple[pl.DataFrame, Role]], labels: Sequence[str], weights: str, max_length: int, seed: int
+    parts: Sequence[tuple[pl.DataFrame, Role]], labels: Sequence[str], vectors: Embed, seed: int
 ) -> list[Probabilities]:
     """Mean probabilities that the members allowed to judge a row give it, by part."""
     frames = [_plain(frame) for frame, _ in parts]
@@ -162,7 +168,7 @@ def _judge(
     roles = np.repeat([role for _, role in parts], heights)
     targets = np.array([number[label] for label in everything["label"]], np.int64)
     texts = list(everything.select("text", "text2").iter_rows())
-    features = text_features(texts, lambda wanted: embed(wanted, weights, max_length))
+    features = text_features(texts, vectors)
     pool = _Pool(features, targets, roles, _folds(texts, everything["label"], roles, seed))
     summed = np.zeros((len(texts), len(labels)))
     members = np.zeros(len(texts), np.int64)

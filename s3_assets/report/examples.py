@@ -1,7 +1,7 @@
 """Some errors and what became of them: what the teacher wrote from each, and whether later students get it right.
 
 Belongs here: choosing and reading them. Does not belong here: how the page shows them (``page.py``). Steering gold
-only: texts of selecting and test gold never leave their split.
+as the strategy uses it, only: texts of other gold never leave their split.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ import polars as pl
 
 from s3_assets.loop.fingerprints import EXTRAPOLATED_SET, GOLD, loop_key
 from s3_assets.loop.steps import live_predictions
+from s3_assets.loop.uses import gold_in_use
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import Task
 
@@ -62,7 +63,8 @@ def read_examples(task: Task, warehouse: Warehouse, rounds: Sequence[int]) -> li
     gold = warehouse.live(GOLD, {"task": task.name})
     if gold is None or predictions["round"].n_unique() < 2:
         return []
-    texts = {row["gold_id"]: row for row in gold.read().filter(pl.col("split") == "steer").to_dicts()}
+    steering = gold_in_use(task, gold.read()).filter(pl.col("split") == "steer")
+    texts = {row["gold_id"]: row for row in steering.to_dicts()}
     written = _written(task, warehouse, rounds)
     found = dict[bool, list[tuple[tuple[bool, float, str], Example]]]({True: [], False: []})
     for (gold_id,), rows in predictions.group_by("gold_id", maintain_order=True):

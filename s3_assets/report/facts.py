@@ -17,6 +17,7 @@ from s3_assets.loop.fingerprints import DRIFT, ERROR_SET, EXTRAPOLATED_SET, GOLD
 from s3_assets.loop.progress import RoundFigures, round_figures
 from s3_assets.loop.publish import BEGAN
 from s3_assets.loop.state import LIVE, MISSING, Board, NotReady
+from s3_assets.loop.uses import gold_in_use
 from s3_assets.store.parts import INPUT_FINGERPRINT, Part, Warehouse
 from s3_assets.store.tables import table
 from s3_assets.tasks.gold_spec import SPLITS
@@ -90,7 +91,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Facts:
-    """All of a task's loop that is counted. ``drift`` has the columns of that table."""
+    """All of a task's loop that is counted. ``drift`` has the columns of that table.
+
+    ``gold`` counts rows by the use that the strategy puts them to.
+    """
 
     task: Task
     gold: dict[str, int]
@@ -107,6 +111,11 @@ class Facts:
         ]
         return [f"{name} ({source.why})" for source, name in names if source.state != LIVE]
 
+    @property
+    def splits(self) -> list[str]:
+        """Splits whose scores are told apart. Where no gold selects, what is held out is steering gold, by folds."""
+        return [split for split in SPLITS if split != "select" or self.gold["select"]]
+
 
 def read_facts(task: Task, warehouse: Warehouse) -> Facts:
     """Figures of every round of the task's own loop: its strategy, its seed.
@@ -118,7 +127,7 @@ def read_facts(task: Task, warehouse: Warehouse) -> Facts:
     if not rounds:
         raise NotReady(f"{task.name} has no rounds yet, so there is nothing to report; run `s3-assets run {task.name}`")
     gold = board.step(GOLD, 0).part
-    counts = Counter(gold.read()["split"].to_list()) if gold is not None else Counter[str]()
+    counts = Counter(gold_in_use(task, gold.read())["split"].to_list()) if gold is not None else Counter[str]()
     return Facts(
         task=task,
         gold={split: counts[split] for split in SPLITS},

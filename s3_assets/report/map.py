@@ -1,7 +1,7 @@
 """Texts as points in a plane: steering gold, and the rows that each round added.
 
 Belongs here: choosing the rows, reading their kept vectors, projecting them. Does not belong here: computing vectors
-(``drift/vectors.py`` does, for drift), drawing (``map_picture.py``). Texts of selecting and test gold are not read.
+(``drift/vectors.py`` does, for drift), drawing (``map_picture.py``). Texts of gold that does not steer are not shown.
 
 The projection is onto the two principal components of the rows shown. t-SNE keeps more of who is near whom (on 724
 rows of the demo its trustworthiness for 10 neighbours is 0.85, that of principal components 0.70) and took 10 s on one
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from s3_assets.drift.vectors import kept_vectors
 from s3_assets.loop.fingerprints import GOLD, SEED_SET, loop_key
 from s3_assets.loop.steps import live_predictions
+from s3_assets.loop.uses import gold_in_use
 from s3_assets.store.identity import text_id
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import Task
@@ -110,8 +111,9 @@ def _rows(task: Task, warehouse: Warehouse, rounds: Sequence[int], predictions: 
     part = warehouse.live(GOLD, {"task": task.name})
     frames = []
     if part is not None:
-        steer = part.read().filter(pl.col("split") == "steer").sort("gold_id").join(said, on="gold_id", how="left")
-        frames.append(steer.with_columns(pl.lit(None, pl.Int64).alias("round")).select(columns))
+        steer = gold_in_use(task, part.read()).filter(pl.col("split") == "steer").sort("gold_id")
+        judged = steer.join(said, on="gold_id", how="left")
+        frames.append(judged.with_columns(pl.lit(None, pl.Int64).alias("round")).select(columns))
     for round_ in rounds:
         seed_set = warehouse.live(SEED_SET, loop_key(task, round_).columns())
         if seed_set is not None:

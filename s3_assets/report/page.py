@@ -29,6 +29,7 @@ from s3_assets.report.examples import Example, read_examples
 from s3_assets.report.facts import Facts, read_facts
 from s3_assets.report.map import Map, read_map
 from s3_assets.report.map_picture import series
+from s3_assets.report.pictures import score_of
 from s3_assets.store.identity import digest
 from s3_assets.store.parts import INPUTS, Warehouse
 from s3_assets.tasks.load import Task
@@ -201,7 +202,7 @@ def _points(share: float | None) -> str:
 def report_numbers(report: Report) -> dict[str, int | float]:
     """Numbers of the last round worth plotting from report to report."""
     last = report.facts.rounds[-1].figures
-    scores = {"steer": last.steer, "select": last.select, "test": last.test}
+    scores = {split: score_of(last, split) for split in report.facts.splits}
     found: dict[str, int | float] = {"rounds": len(report.facts.rounds)}
     return found | {f"{split}_score": score.share for split, score in scores.items() if score is not None}
 
@@ -215,7 +216,7 @@ def main_pictures(report: Report) -> dict[str, bytes]:
 
     facts = report.facts
     figures = {
-        "accuracy": accuracy_figure(facts.rounds, sections.measure_of(facts)),
+        "accuracy": accuracy_figure(facts.rounds, sections.measure_of(facts), facts.splits),
         "drift": drift_figure(facts.drift) if metrics_of(facts.drift) else None,
         "map": map_figure(report.map) if isinstance(report.map, Map) else None,
         "rows": funnel_figure(facts.rounds),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Splits in the order they are drawn, with what they are for.
-SPLIT_NAMES = {"steer": "steering gold", "select": "selecting gold", "test": "test gold"}
+SPLIT_NAMES = {"steer": "steering gold", "select": "held-out gold", "test": "test gold"}
 
 # The intervals of one round stand beside each other: a share of the axis apart, and never a whole round.
 _ASIDE, _MOST_ASIDE = 0.03, 0.25
@@ -33,12 +33,14 @@ OTHER = "other gates"
 _REFUSED = ((VERMILION, "////"), (GREEN, "...."), (PURPLE, "xxxx"))
 
 
-def accuracy_figure(rounds: Sequence[RoundFacts], measure: str) -> "Figure | None":
-    """Score per round on the three splits with 95% Wilson intervals; None when no round has a student.
+def accuracy_figure(
+    rounds: Sequence[RoundFacts], measure: str, splits: Sequence[str] = tuple(SPLIT_NAMES)
+) -> "Figure | None":
+    """Score per round on ``splits`` with 95% Wilson intervals; None when no round has a student.
 
     ``measure`` names the score on the y axis, as accuracy or exact match. Of questions, F1 is a mark without a fill.
     """
-    scored = {split: _scores(rounds, split) for split in SPLIT_NAMES}
+    scored = {split: _scores(rounds, split) for split in splits}
     drawn = [split for split, scores in scored.items() if scores]
     if not drawn:
         return None
@@ -110,7 +112,7 @@ def funnel_figure(rounds: Sequence[RoundFacts]) -> "Figure":
 
 
 def cost_figure(rounds: Sequence[RoundFacts], measure: str, *, dollars: bool) -> "Figure | None":
-    """Score on selecting and test gold by what was spent until then; None where a round does not say.
+    """Score on held-out and test gold by what was spent until then; None where a round does not say.
 
     The x axis is US dollars, or the teacher budget: rows requested plus label questions, paid or not.
     """

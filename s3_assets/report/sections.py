@@ -20,6 +20,7 @@ from s3_assets.report.pictures import (
     score_of,
     totals,
 )
+from s3_assets.tasks.load import Task
 
 # Rows of earlier rounds may be among them, so this is no piece of a bar.
 EXCLUDED_COLUMN = "excluded by review"
@@ -33,20 +34,19 @@ def measure_of(facts: Facts) -> str:
 def accuracy(facts: Facts) -> Block:
     """Score and errors of every round."""
     measure = measure_of(facts)
-    used = "the rows that the student gets wrong" if _by_errors(facts) else "any of it"
     says = (
-        f"{measure.capitalize()} of each round's student. Steering gold is what the teacher writes from, {used}; "
-        "selecting gold chooses the epoch and stops the loop; test gold is reported and feeds nothing. Lines are 95% "
-        "Wilson intervals over gold rows, of one training seed: another seed moves the figures as well."
+        f"{measure.capitalize()} of each round's student. Steering gold is what the teacher writes from, "
+        f"{_used(facts.task)}; {_held_out(facts)}test gold is reported and feeds nothing. Lines are 95% Wilson "
+        "intervals over gold rows, of one training seed: another seed moves the figures as well."
     )
     heading = f"{measure.capitalize()} by round"
-    figure = accuracy_figure(facts.rounds, measure)
+    figure = accuracy_figure(facts.rounds, measure, facts.splits)
     if figure is None:
         return Block("accuracy", heading, says, left_out="No round has a student yet.")
-    notes = [f"There is no {name}." for split, name in SPLIT_NAMES.items() if not facts.gold[split]]
+    notes = [f"There is no {SPLIT_NAMES[split]}." for split in facts.splits if not facts.gold[split]]
     if facts.task.spec.kind == "qa":
         notes.append("Marks without a fill are the mean F1 of answers, which has no interval here.")
-    picture = Picture(svg(figure, "accuracy-picture", heading, _spoken(facts.rounds)))
+    picture = Picture(svg(figure, "accuracy-picture", heading, _spoken(facts)))
     return Block("accuracy", heading, says, [picture], [_scores_table(facts)], notes)
 
 
@@ -54,7 +54,7 @@ def map_block(facts: Facts, found: Map | str) -> Block:
     """The map, or why there is none."""
     says = (
         "Steering gold and the rows that each round added, by what their texts mean to the encoder that drift goes by. "
-        "Selecting and test gold are not on it."
+        "Gold that does not steer is not on it."
     )
     if isinstance(found, str):
         return Block("map", "Map of texts", says, left_out=found)
@@ -87,7 +87,7 @@ def map_block(facts: Facts, found: Map | str) -> Block:
 
 def funnel(facts: Facts) -> Block:
     """Rows asked for, refused and accepted."""
-    source = "the errors of the round before" if _by_errors(facts) else "rows of steering gold"
+    source = "the errors of the round before" if _by_errors(facts.task) else "rows of steering gold"
     says = (
         "What became of the rows asked for. The rows of round 0 are the seed; those of a later round were written from "
         f"{source}. The line is the number asked for. What is missing to it did not come, or was left out of the seed "
@@ -163,8 +163,30 @@ def cost(facts: Facts) -> Block:
     return Block("cost", heading, says, [Picture(svg(figure, "cost-picture", words, spoken))], [table], notes)
 
 
-def _by_errors(facts: Facts) -> bool:
-    return facts.task.spec.how.extrapolates == "errors"
+def _by_errors(task: Task) -> bool:
+    """Whether rows are written from errors alone."""
+    how = task.spec.how
+    return how.extrapolates == "errors" and how.by != "doubt" and not how.explore
+
+
+def _used(task: Task) -> str:
+    how = task.spec.how
+    if how.extrapolates != "errors":
+        return "any of it"
+    rows = "rows as the student doubts their labels" if how.by == "doubt" else "the rows that the student gets wrong"
+    return f"{rows}, and any of it" if how.explore else rows
+
+
+def _held_out(facts: Facts) -> str:
+    """What judges the rounds, in words."""
+    if facts.gold["select"]:
+        return "held-out gold, which selects, chooses the epoch and stops the loop; "
+    if facts.task.spec.how.cross_fit:
+        return (
+            "it is judged by students of folds, trained without the rows written from what they judge, and so held "
+            "out it stops the loop; "
+        )
+    return "no gold is held out from it; "
 
 
 def _cost_rows(facts: Facts, split: str, priced: bool) -> list[list[str]]:
@@ -203,13 +225,14 @@ def _price(one: RoundFacts, gain: float | None, priced: bool) -> str:
 def _scores_table(facts: Facts) -> DataTable:
     columns = ["round", "errors"]
     answered = facts.task.spec.kind == "qa"
-    for split, name in SPLIT_NAMES.items():
+    for split in facts.splits:
+        name = SPLIT_NAMES[split]
         if facts.gold[split]:
             columns += [f"{name}, right", f"{name}, %", f"{name}, 95%", *([f"{name}, F1 %"] if answered else [])]
     rows = []
     for one in facts.rounds:
         cells = [str(one.round), number(one.figures.errors)]
-        for split in SPLIT_NAMES:
+        for split in facts.splits:
             if facts.gold[split]:
                 score = score_of(one.figures, split)
                 low, high = score.interval() if score else (None, None)
@@ -223,10 +246,10 @@ def _scores_table(facts: Facts) -> DataTable:
     return DataTable("Scores by round; errors are those on steering gold", columns, rows)
 
 
-def _spoken(rounds: list[RoundFacts]) -> str:
+def _spoken(facts: Facts) -> str:
     said = []
-    for one in rounds:
-        scores = [(name, score_of(one.figures, split)) for split, name in SPLIT_NAMES.items()]
+    for one in facts.rounds:
+        scores = [(SPLIT_NAMES[split], score_of(one.figures, split)) for split in facts.splits]
         figures = ", ".join(f"{name} {percent(score.share)} percent" for name, score in scores if score)
         said.append(f"round {one.round}: {figures or 'no student'}")
     return "; ".join(said)

@@ -28,8 +28,8 @@ class Basis:
     ``steer`` has the columns of ``gold`` and holds the rows that may be written from; ``errors`` those of
     ``error_set``, for some of its rows. ``said`` holds the predictions on ``steer``, where doubt decides. ``vectors``
     are of ``steer``, in its order, of shape (rows, width), each of length 1; None where no option needs them.
-    ``skipped`` gives the reason of each error that is passed over, ``folds`` the fold of each row where there are any,
-    ``shares`` the rows of steering gold by label.
+    ``skipped`` gives the reason of each error that is passed over, ``folds`` the fold of each row where what it is
+    shown with must be of its fold, ``shares`` the rows of steering gold by label.
     """
 
     steer: pl.DataFrame

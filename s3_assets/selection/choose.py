@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -22,12 +23,21 @@ from s3_assets.selection.errors import CUT, doubts, error_weights, kept
 from s3_assets.tasks.load import Task
 from s3_assets.tasks.strategy import Strategy
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 log = logging.getLogger(__name__)
 
 
 def needs_vectors(task: Task) -> bool:
     """Whether an option of the task's strategy compares texts."""
     return needs_clusters(task.spec.how) or shows_contrast(task)
+
+
+def needs_folds(task: Task) -> bool:
+    """Whether what a row is shown with must be of its own fold."""
+    return task.spec.how.cross_fit > 0 and (shows_contrast(task) or "diagnosis" in task.spec.how.shows)
 
 
 def needs_clusters(how: Strategy) -> bool:
@@ -59,7 +69,8 @@ def choose(task: Task, basis: Basis, round_: int) -> Choice:
     Explored rows are drawn first, then the rest goes to the sources that ``by`` names. With prior gold both keep the
     labels' shares of steering gold, as far as labels have sources; keep then counts within a label. ``rows.per_error``
     caps what a gold row gets of both together; what it cuts goes to others in turn, of the same label first. Skipped
-    errors are not explored either. With one_each every source gets one row, and neither explore nor prior applies.
+    errors are not explored either. With one_each every source gets one row. ``ValueError`` where ``basis`` lacks the
+    predictions or vectors that an option goes by.
     """
     how = task.spec.how
     labels: dict[str, str] = dict(basis.steer.select("gold_id", "label").iter_rows())
@@ -74,8 +85,7 @@ def choose(task: Task, basis: Basis, round_: int) -> Choice:
     else:
         cap = task.spec.rows.per_error
         room: Room = dict.fromkeys(able, math.inf if cap is None else cap)
-        if how.extrapolates == "errors":
-            explored = _explored(task, basis, able, labels, room, round_)
+        explored = _explored(task, basis, able, labels, room, round_)
         wanted = explored + _by_rule(how, basis, round_size(task, round_), explored, field, room)
     considered = dict.fromkeys([*wanted, *field.turns, *errors["gold_id"]])
     against = _contrasts(task, basis, [gold_id for gold_id in considered if wanted[gold_id]])
@@ -123,8 +133,7 @@ def _source(
 
 def _plain(how: Strategy) -> bool:
     """Whether the paper's rule says it all."""
-    explores = how.explore > 0 and how.extrapolates == "errors"
-    return how.by == "all" and not explores and how.prior == "uniform"
+    return how.by == "all" and how.explore == 0 and how.prior == "uniform"
 
 
 def _drawn(task: Task, ids: Sequence[str], round_: int) -> list[str]:
@@ -139,7 +148,9 @@ def _sources(
     if how.extrapolates == "gold":
         return EXPLORED, dict.fromkeys(able, 1.0), _drawn(task, able, round_)
     wrong = errors["gold_id"].to_list()
-    if how.by == "doubt" and not how.one_each and basis.said is not None:
+    if how.by == "doubt":
+        if basis.said is None:
+            raise ValueError("by: doubt goes by predictions on steering gold; give them")
         doubted = doubts(basis.said, task.spec.kind)
         return DOUBTED, {gold_id: doubted.get(gold_id, 0.0) for gold_id in able}, _drawn(task, able, round_)
     # The paper's rule to the letter has no turns.
@@ -204,18 +215,37 @@ def _by_rule(
 
 
 def _clusters(task: Task, basis: Basis, errors: pl.DataFrame) -> dict[str, int]:
-    if not needs_clusters(task.spec.how) or basis.vectors is None:
-        return dict.fromkeys(errors["gold_id"], 0) if needs_clusters(task.spec.how) else {}
-    # In the order of ids: groups must not depend on that of the file.
-    ids = sorted(errors["gold_id"])
+    """Groups of errors, numbered from 0. Where they are shown a diagnosis, no group has errors of two folds.
+
+    A fold's judge must not learn from what was written with the fold's gold in view, which a diagnosis is.
+    """
+    how = task.spec.how
+    if not needs_clusters(how):
+        return {}
+    vectors = _vectors(basis)
     place = {gold_id: number for number, gold_id in enumerate(basis.steer["gold_id"])}
-    return clusters(ids, basis.vectors[[place[gold_id] for gold_id in ids]], task.spec.seed)
+    parted: dict[int, list[str]] = {}
+    # In the order of ids: groups must not depend on that of the file.
+    for gold_id in sorted(errors["gold_id"]):
+        parted.setdefault(basis.folds.get(gold_id, 0) if "diagnosis" in how.shows else 0, []).append(gold_id)
+    found: dict[str, int] = {}
+    for _, ids in sorted(parted.items()):
+        first = 1 + max(found.values(), default=-1)
+        own = clusters(ids, vectors[[place[gold_id] for gold_id in ids]], task.spec.seed)
+        found |= {gold_id: first + number for gold_id, number in own.items()}
+    return found
+
+
+def _vectors(basis: Basis) -> "NDArray[np.float32]":
+    if basis.vectors is None:
+        raise ValueError("clusters and contrasts go by vectors of steering gold; give them")
+    return basis.vectors
 
 
 def _contrasts(task: Task, basis: Basis, ids: Sequence[str]) -> dict[str, str]:
     if "contrast" in task.spec.how.shows and not shows_contrast(task):
         log.info("shows: contrast has nothing to show: questions have no labels")
-    if not shows_contrast(task) or basis.vectors is None:
+    if not shows_contrast(task):
         return {}
     wrong = {*basis.errors["gold_id"], *basis.skipped}
-    return contrasts(ids, basis.steer, basis.vectors, wrong, basis.folds)
+    return contrasts(ids, basis.steer, _vectors(basis), wrong, basis.folds)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 # Starts of k-means, of which the best is taken.
 STARTS = 4
 
+# Of vectors and similarities: digits after these differ between machines, batches and threads.
+DECIMALS = 6
+
 
 def clusters(ids: Sequence[str], vectors: "NDArray[np.float32]", seed: int) -> dict[str, int]:
     """Group of each of ``ids``, from 0: k-means on ``vectors`` of shape (ids, width), sqrt(n / 2) groups or one.
@@ -29,10 +32,11 @@ def clusters(ids: Sequence[str], vectors: "NDArray[np.float32]", seed: int) -> d
     from sklearn.cluster import KMeans  # 2 s
     from threadpoolctl import threadpool_limits
 
-    distinct = len(np.unique(vectors, axis=0))
+    places = np.round(vectors.astype(np.float64), DECIMALS)
+    distinct = len(np.unique(places, axis=0))
     # Sums by several threads differ in their last digits from run to run.
     with threadpool_limits(1):
-        found = KMeans(min(count, distinct), n_init=STARTS, random_state=seed).fit_predict(vectors.astype(np.float64))
+        found = KMeans(min(count, distinct), n_init=STARTS, random_state=seed).fit_predict(places)
     return dict(zip(ids, map(int, found), strict=True))
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from s3_assets.selection.clusters import DECIMALS
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -33,12 +35,15 @@ def contrasts(
 
     names, labels = steer["gold_id"].to_list(), steer["label"].to_numpy()
     place = {gold_id: number for number, gold_id in enumerate(names)}
-    right = np.array([gold_id not in set(wrong) for gold_id in names], bool)
+    passed_over = set(wrong)
+    right = np.array([gold_id not in passed_over for gold_id in names], bool)
     fold = np.array([(folds or {}).get(gold_id, 0) for gold_id in names])
     found: dict[str, str] = {}
     for gold_id in ids:
         own = place[gold_id]
         able = np.flatnonzero(right & (labels != labels[own]) & (fold == fold[own]))
         if able.size:
-            found[gold_id] = names[int(able[int(np.argmax(vectors[able] @ vectors[own]))])]
+            # Rounded, or the last digits of a sum would decide between neighbours that are alike.
+            alike = np.round(vectors[able] @ vectors[own], DECIMALS)
+            found[gold_id] = names[int(able[int(np.argmax(alike))])]
     return found

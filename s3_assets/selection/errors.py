@@ -27,7 +27,8 @@ def kept(how: Strategy, errors: pl.DataFrame, drawn: Sequence[str]) -> list[str]
     weights = error_weights(how, errors)
     sign = -1 if how.by == "loss" else 1
     ordered = sorted(drawn, key=lambda gold_id: sign * weights[gold_id])
-    return ordered[: math.ceil(how.keep * len(ordered))]
+    # Rounded first: 0.55 * 100 is a little more than 55.
+    return ordered[: math.ceil(round(how.keep * len(ordered), 9))]
 
 
 def error_weights(how: Strategy, errors: pl.DataFrame) -> Mapping[str, float]:

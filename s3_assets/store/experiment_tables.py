@@ -13,8 +13,8 @@ _ASKED = (
     Column(
         "over_budget",
         pl.Boolean,
-        "Whether that is more than the arm may ask for: refused rows asked for again, questions of the task's own, one "
-        "row from each of many errors.",
+        "Whether the arm's strategy asked for over 5% more than it may: refused rows asked for again, one row from "
+        "each of many errors. Label questions that the task has of its own are not held against an arm.",
     ),
     Column("calls", pl.Int64, "Attempts at the arm's requests, whoever paid for them."),
     Column("prompt_tokens", pl.Int64, "Tokens read in those attempts."),
@@ -72,7 +72,7 @@ EXPERIMENT_TABLES = (
             Column("synthetic_rows", pl.Float64, "Mean accepted rows."),
             Column("gold_rows", pl.Float64, "Mean gold rows trained on."),
             Column("teacher_budget", pl.Float64, "Mean rows requested plus label questions."),
-            Column("over_budget", pl.Boolean, "Whether any seed asked for more than the arm may."),
+            Column("over_budget", pl.Boolean, "Whether any seed asked for over 5% more than the arm may."),
             Column("calls", pl.Float64, "Mean attempts at the arm's requests, whoever paid for them."),
             Column("tokens", pl.Float64, "Mean tokens read and written in those attempts."),
             Column(
@@ -90,7 +90,7 @@ EXPERIMENT_TABLES = (
                 "vs_goldgen",
                 pl.Float64,
                 "Mean paired difference from goldgen, over the seeds both have; null for itself, and for an arm that "
-                "asked for over 5% more.",
+                "asked for over 5% more over those seeds.",
             ),
             Column("vs_goldgen_low", pl.Float64, "Lower end of its 95% t interval; null below two common seeds."),
             Column("vs_goldgen_high", pl.Float64, "Upper end of it."),

@@ -86,7 +86,11 @@ LOOP_TABLES = (
                 "Folder with weights, tokenizer and config, relative to the warehouse; null where they were not kept.",
             ),
             Column("weights", pl.String, "Checkpoint the student started from."),
-            Column("weights_digest", pl.String, "SHA-256 of the trained model.safetensors."),
+            Column(
+                "weights_digest",
+                pl.String,
+                "SHA-256 of the trained model.safetensors; of students that answer together that of the round's own.",
+            ),
             Column("training_rows", pl.Int64, "Rows trained on."),
             Column("gold_rows", pl.Int64, "Gold rows among them."),
             Column("training_fingerprint", pl.String, "Content hash of the rows trained on."),
@@ -94,11 +98,18 @@ LOOP_TABLES = (
                 "training_key", pl.String, "Hash of all that the training follows from; arms with one key share it."
             ),
             Column("hyperparameters", pl.String, "JSON of the hyperparameters used."),
-            Column("epochs", pl.Int64, "Epochs trained."),
+            Column("epochs", pl.Int64, "Epochs trained; of a frozen student strengths of the penalty tried."),
             Column(
-                "best_epoch", pl.Int64, "Epoch kept, from 1: the best on selecting gold, the last where none selects."
+                "best_epoch",
+                pl.Int64,
+                "Epoch kept, from 1: the best on selecting gold, the last where none selects. Of a frozen student the "
+                "strength kept, where none selects the best on training rows held out.",
             ),
-            Column("history", pl.String, "JSON list per epoch: training loss, selecting loss and accuracy."),
+            Column(
+                "history",
+                pl.String,
+                "JSON list per epoch, of a frozen student per strength: training loss, selecting loss and accuracy.",
+            ),
             Column(
                 "steer_accuracy",
                 pl.Float64,
@@ -109,7 +120,8 @@ LOOP_TABLES = (
                 "select_accuracy",
                 pl.Float64,
                 "Share right of selecting gold, 0 to 1. Where none selects or it was trained on: of steering gold, as "
-                "judged by students of folds (predictions.fold); null without folds.",
+                "judged by single students of folds (predictions.fold), also where an ensemble or a distilled student "
+                "answers for test gold; null without folds.",
             ),
             Column("test_accuracy", pl.Float64, "Share right of test gold, 0 to 1; null without rows."),
             Column("steer_f1", pl.Float64, "Mean F1 of answers on steering gold, 0 to 1; null for other kinds."),

@@ -4,9 +4,9 @@ Belongs here: the sections ``gates``, ``verify`` and ``shortcuts``. Does not bel
 ``generation/verify.py``).
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from s3_assets.tasks.section import Section
 from s3_assets.tasks.teacher_spec import TeacherSpec
@@ -55,9 +55,10 @@ class VerifySpec(Section):
         0.95,
         gt=0,
         lt=1,
-        description="Share of selecting gold, whose labels are right, that the threshold on confidence must keep.",
+        description="Share of selecting gold, or where none selects of steering gold, whose labels are right, that the "
+        "threshold on confidence must keep.",
     )
-    threshold: float | None = Field(None, ge=0, le=1, description="Fixed threshold; null: chosen on selecting gold.")
+    threshold: float | None = Field(None, ge=0, le=1, description="Fixed threshold; null: chosen on that gold.")
     questions: int = Field(2, ge=1, le=5, description="Most label questions about one row.")
     teacher: TeacherSpec | None = Field(None, description="Who is asked for labels; null: the task's teacher.")
 
@@ -85,9 +86,3 @@ class QualitySections(Section):
     gates: GatesSpec = GatesSpec()
     verify: Annotated[VerifySpec, _shorthand("by")] = VerifySpec()
     shortcuts: Annotated[ShortcutsSpec, _shorthand("remedy")] = ShortcutsSpec()
-
-    @model_validator(mode="after")
-    def _other_teachers_are_asked(self) -> Self:
-        if self.verify.teacher is not None and self.verify.by not in {"teacher", "both"}:
-            raise ValueError(f"verify.teacher is not asked with verify.by {self.verify.by}; use teacher or both")
-        return self

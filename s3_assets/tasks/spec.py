@@ -252,8 +252,24 @@ class TaskSpec(QualitySections):
             raise ValueError("kind qa has no frozen student; remove student.kind")
         if self.kind == "qa" and self.verify.by != "nobody":
             raise ValueError("kind qa has no labels to verify; remove verify")
+        if self.kind == "qa":
+            verifies = [name for name, one in self.strategies.items() if one.verify not in {None, "nobody"}]
+            if verifies:
+                raise ValueError(
+                    f"kind qa has no labels to verify; remove verify from strategies.{', strategies.'.join(verifies)}"
+                )
         if self.kind == "pair" and self.pair.writes == "both" and self.contexts is not None:
             raise ValueError("pair.writes both gives the teacher no context; remove contexts")
+        return self
+
+    @model_validator(mode="after")
+    def _other_teachers_are_asked(self) -> Self:
+        asked = [self.verify.by, *(one.verify for one in (*presets().values(), *self.strategies.values()))]
+        if self.verify.teacher is not None and not {"teacher", "both"} & set(asked):
+            raise ValueError(
+                f"verify.teacher is not asked with verify.by {self.verify.by}; use teacher or both, there or in a "
+                "strategy"
+            )
         return self
 
     @property

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from s3_assets.tasks.section import Section
 
-Shown = Literal["prediction", "contrast", "diagnosis"]
+Shown = Literal["prediction", "contrast", "diagnosis", "probability"]
 Skipped = Literal["never_learned", "mislabelled"]
 
 
@@ -24,10 +24,15 @@ class Strategy(Section):
         1.0,
         gt=0,
         le=1,
-        description="Share of the task's budget (rows.seed + experiment.rounds * rows.per_round) that is spent.",
+        description="Share of the task's budget that is spent: of rows.seed + experiment.rounds * rows.per_round, "
+        "without rows.seed where the task brings its seed rows.",
     )
     seed_share: float | None = Field(
-        None, gt=0, lt=1, description="Share of the budget that the seed set takes; null: rows.seed of the task."
+        None,
+        gt=0,
+        lt=1,
+        description="Share of the budget that the seed set takes, and 5 rows a label at least, up to half the budget; "
+        "null: rows.seed of the task.",
     )
     steps: int | None = Field(
         None, gt=0, le=20, description="Rounds the rest is spread over; null: experiment.rounds of the task."
@@ -57,7 +62,7 @@ class Strategy(Section):
     skips: tuple[Skipped, ...] = Field(
         (),
         description="never_learned: errors that two rounds of rows written from them did not help. mislabelled: errors "
-        "whose label students on other rows doubt.",
+        "whose label students on other rows find far less likely than another.",
     )
     explore: float = Field(
         0.0, ge=0, le=1, description="Share of a round's rows that is written from random steering gold instead."
@@ -67,9 +72,9 @@ class Strategy(Section):
     # What the teacher is shown beside the example and its label.
     shows: tuple[Shown, ...] = Field(
         (),
-        description="prediction: the student's wrong answer and its probability. contrast: the nearest steering row of "
-        "another label that the student gets right. diagnosis: one line of the teacher on what the errors of a group "
-        "have in common (one question a group).",
+        description="prediction: the student's wrong answer. contrast: the nearest steering row of another label that "
+        "the student gets right. diagnosis: one line of the teacher on what the errors of a group have in common (one "
+        "question a group). probability: that of the wrong answer, in words.",
     )
 
     # Gold.
@@ -115,12 +120,32 @@ class Strategy(Section):
             raise ValueError("cross_fit needs 2 folds or more, or 0 for none")
         if self.extrapolates != "errors" and (self.by != "all" or self.skips or self.one_each):
             raise ValueError("by, skips and one_each choose among errors; set extrapolates: errors")
-        if self.extrapolates is None and (self.steps is not None or self.seed_share is not None):
-            raise ValueError("steps and seed_share divide the budget between seed set and rounds; there are no rounds")
         if self.grown and self.extrapolates is not None:
             raise ValueError("grown asks for all rows in the seed set; set extrapolates: null")
         if self.extrapolates != "errors" and set(self.shows) - {"contrast"}:
-            raise ValueError("shows: prediction and diagnosis are about errors; set extrapolates: errors")
+            raise ValueError("shows: all but contrast are about errors; set extrapolates: errors")
+        if "probability" in self.shows and "prediction" not in self.shows:
+            raise ValueError("shows: probability is that of the wrong prediction; show prediction too")
+        return self
+
+    @model_validator(mode="after")
+    def _options_do_something(self) -> Self:
+        """Options that would do nothing are refused, or an arm would be named for what it does not do."""
+        divides = self.steps is not None or self.seed_share is not None or self.growth != 1
+        if self.extrapolates is None and divides:
+            raise ValueError("steps, seed_share and growth divide the budget among rounds; there are no rounds")
+        if self.extrapolates is None and self.shows:
+            raise ValueError("shows is about requests of rounds; there are no rounds")
+        if self.gold == "alone" and self.extrapolates is not None:
+            raise ValueError("gold: alone asks no teacher, so there is nothing to extrapolate; set extrapolates: null")
+        if self.keep < 1 and self.by not in {"loss", "margin"}:
+            raise ValueError("keep cuts errors in the order of loss or margin; set by to one of them")
+        if self.explore > 0 and (self.extrapolates != "errors" or self.one_each):
+            raise ValueError("explore takes rows from errors for random gold; set extrapolates: errors, not one_each")
+        if self.one_each and (self.by != "all" or self.prior != "uniform"):
+            raise ValueError("one_each writes one row from each error; by and prior choose nothing then")
+        if self.verify in {"students", "both"} and self.cross_fit:
+            raise ValueError("verify: students learn from all steering gold, which cross_fit keeps from its judges")
         return self
 
     @property
