@@ -125,7 +125,7 @@ def counts(rows: pl.DataFrame, written: Written) -> Numbers:
 
 
 def _verdicts_on_gold(warehouse: Warehouse, key: RoundKey, asset: str) -> pl.DataFrame | None:
-    """Verdicts of the first step of this arm that asked about selecting gold, so that it is asked about once.
+    """Verdicts of the first step of this arm that asked about gold, so that it is asked about once.
 
     Steps before this one only: they are live, so they asked the same judge the same way.
     """

@@ -11,20 +11,26 @@ from s3_assets.store.columns import ASSET, ITEM, ROUND, ROUND_KEYS, TASK, Column
 QUALITY_TABLES = (
     Table(
         "verdicts",
-        "Second opinions on labels: of every row that passed the gates, and of selecting gold to know their worth.",
+        "Second opinions on labels: of every row that passed the gates, and of gold to know their worth.",
         (*ROUND_KEYS, "asset"),
         (
             *ROUND,
             ASSET,
-            Column("kind", pl.String, "synthetic: a row the teacher wrote; gold: a row of selecting gold."),
-            Column("row_id", pl.String, "Identity of the row as written: example_id, or gold_id of selecting gold."),
+            Column(
+                "kind",
+                pl.String,
+                "synthetic: a row the teacher wrote; gold: a row of selecting gold, or of steering gold where none selects.",
+            ),
+            Column("row_id", pl.String, "Identity of the row as written: example_id, or gold_id."),
             Column("label", pl.String, "Label the row was written for, or has in gold."),
             Column("votes", pl.List(pl.String), "Labels the teacher gave blind, in the order asked; empty where not."),
             Column("requests", pl.List(pl.String), "The label questions; join teacher_calls on request_id."),
             Column("students_label", pl.String, "Label an ensemble of small students gives; null where not asked."),
             Column("students_probability", pl.Float64, "Probability the ensemble gives the row's own label, 0 to 1."),
             Column("confidence", pl.Float64, "Probability that the row's own label is right, 0 to 1."),
-            Column("threshold", pl.Float64, "Confidence below which rows are doubted, chosen on selecting gold."),
+            Column(
+                "threshold", pl.Float64, "Confidence below which rows are doubted, chosen on the rows of kind gold."
+            ),
             Column("outcome", pl.String, "kept, dropped or relabelled; for gold what would become of the row."),
             Column("new_label", pl.String, "Label the row has now where it was relabelled; else null."),
             Column("request_id", pl.String, "Teacher request whose answer the row stood in; null for gold."),

@@ -76,7 +76,7 @@ GROUP BY {keys}, asset, kind, label"""
         {
             **key_comments(),
             "asset": _ASSET,
-            "kind": "synthetic: rows the teacher wrote; gold: rows of selecting gold, whose labels are right.",
+            "kind": "synthetic: rows the teacher wrote; gold: rows of gold, whose labels are right.",
             "label": "Label the rows were written for, or have in gold.",
             "rows": "Rows judged.",
             "asked": "Rows the teacher gave a label, blind.",
