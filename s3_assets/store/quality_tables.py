@@ -19,7 +19,7 @@ QUALITY_TABLES = (
             Column(
                 "kind",
                 pl.String,
-                "synthetic: a row the teacher wrote; gold: a row of selecting gold, or of steering gold where none selects.",
+                "synthetic: a row the teacher wrote; gold: one of selecting gold, or of steering where none selects.",
             ),
             Column("row_id", pl.String, "Identity of the row as written: example_id, or gold_id."),
             Column("label", pl.String, "Label the row was written for, or has in gold."),
