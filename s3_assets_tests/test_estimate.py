@@ -344,6 +344,7 @@ def test_real_text_and_a_teacher_that_misbehaves_as_a_hosted_one(tmp_path, wareh
             teacher.url,
             teacher={"price": PRICE},
             gold={"limit": {"dev": 300}},
+            strategy="s3_shown",
         )
         seeded(task, warehouse)
         train(task, warehouse, 0, 0.3)

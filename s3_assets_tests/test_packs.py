@@ -72,6 +72,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory, tiny_student: Path) -> Iterat
             teacher.url,
             student={"weights": str(tiny_student), "epochs": 1, "min_steps": 0},
             rows={"seed": SEED_ROWS, "per_error": 2, "per_call": 4, "refill": True},
+            strategy="s3_shown",
             rationales={"per_label": 10, "per_request": 2},
         )
         with dg.DagsterInstance.local_temp(str(place / "home")) as instance:
