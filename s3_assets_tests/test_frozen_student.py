@@ -148,6 +148,16 @@ def test_choosing_a_strength_takes_three_paths(monkeypatch):
     assert seen == [40] * 3
 
 
+def test_rows_of_one_group_are_held_out_together():
+    # Each word stands in two rows of one label: who has seen the one knows the other.
+    features, targets = np.repeat(np.eye(20, dtype=np.float32), 2, axis=0), np.eye(2)[np.repeat([0, 1] * 10, 2)]
+    groups = [f"g_{row // 2}" for row in range(40)]
+    apart, together = held_out_losses(features, targets, 0), held_out_losses(features, targets, 0, groups)
+    assert together == pytest.approx([np.log(2)] * len(together), abs=0.05)
+    assert min(apart) < 0.6
+    assert held_out_losses(features, targets, 0, [None] * 40) == apart
+
+
 def test_too_few_rows_to_hold_any_out():
     rows = toy_rows(2, 0)
     assert held_out_losses(by_words(rows["text"]), np.eye(2), 0) == []

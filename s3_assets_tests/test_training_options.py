@@ -168,7 +168,10 @@ def test_each_student_chooses_its_strength_on_its_own_rows(trained, distil, monk
     """One chosen on all rows would follow from rows written from the gold that a fold's student judges."""
     chosen: list[tuple[int, float]] = []
 
-    def choose(features: np.ndarray, targets: np.ndarray, seed: int) -> float:
+    def choose(features: np.ndarray, targets: np.ndarray, seed: int, groups: list[str | None]) -> float:
+        # Rows written from one gold row are held out together.
+        assert sum(group is None for group in groups) == SEED_ROWS
+        assert len(groups) == len(features)
         chosen.append((len(features), INVERSE_STRENGTHS[len(chosen)]))
         return chosen[-1][1]
 

@@ -113,7 +113,7 @@ def _inputs(task: Task, key: RoundKey, seed_set: pl.DataFrame | None, gold: pl.D
     judging = spec.qa.model_dump() if spec.kind == "qa" else None
     version = CODE_VERSIONS[TRAINED_MODEL]
     follows = [version, spec.student.model_dump(), list(spec.labels), judging, key.seed, frame_digest(judged)]
-    if parts or weighs(task):
+    if parts or weighs(task) or spec.student.kind == "frozen":
         # Which row was written from which gold row says nothing of a training without these.
         options = _how(task).model_dump(include={"ensemble", "distil", "weights"})
         dealt = [[part.number, part.gold["gold_id"].to_list()] for part in parts]

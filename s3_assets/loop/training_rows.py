@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from s3_assets.student.features import Embed
 
 INPUT = ("text", "text2", "label", "answer", "answer_start")
-_TAUGHT = (*INPUT, "weight", "soft")
+_TAUGHT = (*INPUT, "gold_id", "weight", "soft")
 
 # Whether a row is gold, which has weight 1 and the label it has.
 _OF_GOLD = "of_gold"

@@ -105,11 +105,11 @@ def fit_frozen(
 ) -> tuple[FrozenStudent, History, int]:
     """The student, an entry for each strength tried as of an epoch, and the number of the one kept, from 1.
 
-    Tried is ``spec.strength``, or where it is null each of ``INVERSE_STRENGTHS``.
-    Kept is the strength with the highest accuracy on ``select``, then the lowest loss; of equals the one that holds
-    coefficients down the most. Without rows in ``select`` the one with the lowest loss of training rows held out
-    (``held_out_losses``), and an entry's scores on ``select`` are null. ``vectors`` gives vectors of single texts as
-    the checkpoint of ``spec`` does; None: they are computed.
+    Tried is ``spec.strength``, or where it is null each of ``INVERSE_STRENGTHS``. Kept is the strength with the highest
+    accuracy on ``select``, then the lowest loss; of equals the one that holds coefficients down the most. Without rows
+    in ``select`` the one with the lowest loss of training rows held out (``held_out_losses``), those of one ``gold_id``
+    together where ``training`` has that column; then an entry's scores on ``select`` are null. ``vectors`` gives
+    vectors of single texts as the checkpoint of ``spec`` does; None: they are computed.
     """
     embedded = vectors or _embedder(spec.weights, spec.max_length)
     texts = _texts(training)
@@ -117,6 +117,7 @@ def fit_frozen(
     # One call: without a cache each loads the checkpoint.
     features = text_features([*texts, *_texts(select)], embedded, pairs)
     own, others = features[: training.height], features[training.height :]
+    groups = training["gold_id"].to_list() if "gold_id" in training.columns else None
     targets = target_matrix(training, label_numbers(training["label"].to_list(), labels), labels)
     strengths = INVERSE_STRENGTHS if spec.strength is None else (spec.strength,)
     heads = [fitted(own, targets, strength) for strength in strengths]
@@ -131,7 +132,7 @@ def fit_frozen(
     if spec.strength is not None:
         kept = 0
     elif select.is_empty():
-        kept = INVERSE_STRENGTHS.index(best_held_out(own, targets, seed))
+        kept = INVERSE_STRENGTHS.index(best_held_out(own, targets, seed, groups))
     else:
         kept = max(range(len(heads)), key=lambda place: _rank(history[place]))
     student = FrozenStudent(heads[kept], tuple(labels), spec.weights, spec.max_length, pairs, embedded)

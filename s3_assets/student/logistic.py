@@ -18,6 +18,9 @@ from s3_assets.student.features import Features
 
 Numbers = NDArray[np.float64]
 
+# Of each row what it was written from; None where it stands alone.
+Groups = Sequence[str | None]
+
 # Inverse strengths of the L2 penalty (C of scikit-learn): the higher, the larger coefficients may become.
 INVERSE_STRENGTHS = (0.1, 1.0, 10.0, 30.0)
 
@@ -84,17 +87,23 @@ def fits(features: Features, targets: Numbers, inverse_strengths: Sequence[float
         yield _of_all_labels(model, known, targets.shape[1])
 
 
-def held_out_losses(features: Features, targets: Numbers, seed: int) -> list[float]:
+def held_out_losses(features: Features, targets: Numbers, seed: int, groups: Groups | None = None) -> list[float]:
     """Weighted mean cross entropy of rows held out, in nats, for the first of ``INVERSE_STRENGTHS``.
 
-    Every row is held out once, in one of ``FOLDS`` folds with alike shares of the labels, drawn by ``seed``. The last
-    loss is the first that is higher than the one before: from there on rows are followed too closely, and those fits
-    take the longest. Nothing where no fold could be left out: without it fewer than two labels have any weight.
+    Every row is held out once, in one of ``FOLDS`` folds with alike shares of the labels, drawn by ``seed``. Rows with
+    the same of ``groups`` are held out together: one of many rows that are near each other tells nothing when the
+    others are trained on. Those without a group (None) stand alone. The last loss is the first that is higher than the
+    one before: from there on rows are followed too closely, and those fits take the longest. Nothing where no fold
+    could be left out: without it fewer than two labels have any weight.
     """
     number, folds = targets.argmax(axis=1).tolist(), np.zeros(len(targets), np.int64)
     rng = random.Random(f"{seed} strengths")
-    for place, row in enumerate(sorted(rng.sample(range(len(number)), len(number)), key=number.__getitem__)):
-        folds[row] = place % FOLDS
+    together: dict[str | int, list[int]] = {}
+    for row, group in enumerate(groups if groups is not None else [None] * len(number)):
+        together.setdefault(row if group is None else group, []).append(row)
+    units = list(together.values())
+    for place, rows in enumerate(sorted(rng.sample(units, len(units)), key=lambda rows: number[rows[0]])):
+        folds[rows] = place % FOLDS
     held = [folds == fold for fold in range(FOLDS)]
     paths = [fits(features[~out], targets[~out], INVERSE_STRENGTHS) for out in held]
     losses: list[float] = []
@@ -110,12 +119,12 @@ def held_out_losses(features: Features, targets: Numbers, seed: int) -> list[flo
     return losses
 
 
-def best_held_out(features: Features, targets: Numbers, seed: int) -> float:
+def best_held_out(features: Features, targets: Numbers, seed: int, groups: Groups | None = None) -> float:
     """The inverse strength with the lowest of ``held_out_losses``, of equals the first; ``USUAL`` where there is none.
 
     The first holds coefficients down the most.
     """
-    losses = held_out_losses(features, targets, seed)
+    losses = held_out_losses(features, targets, seed, groups)
     return INVERSE_STRENGTHS[losses.index(min(losses))] if losses else USUAL
 
 
