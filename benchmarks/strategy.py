@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/strategy.py --packs /path/to/packs --seeds 5 --keep /path/to/data
 
 For each pack: the arms by ``s3-assets compare``, the leaderboard in Markdown. Then over packs: mean test score of each
-arm, paired differences of ``default`` to its controls, and which bars hold. ``random_gold`` is among the arms always:
-the schedule and gold of ``default``, its rounds written from random steering gold. What ``default`` gains over
+arm, paired differences of ``default`` to its controls, and which bars hold. ``random_gold`` is the schedule and gold
+of ``default``, its rounds written from random steering gold. What ``default`` gains over
 ``goldgen`` is of both; what it gains over ``random_gold`` is of aiming alone. The teacher is simulated (what it
 "writes" are real rows of the pack): no figure is an LLM result. 100 gold rows steer and select; the pack's test file is
 test.
@@ -32,7 +32,7 @@ from s3_assets.experiment.publish import make_leaderboard
 from s3_assets.tasks.load import Task
 from s3_assets_tests.simulated_teacher import GOLD_ROWS, PACKS_VARIABLE, simulated_teacher
 
-ARMS = "gold_only,seed_only,more_seed,goldgen,s3,default,frugal"
+ARMS = "gold_only,seed_only,more_seed,goldgen,random_gold,s3,default,frugal"
 PACKS = ("sentiment_mr", "nli_sick", "topic_clinc10")
 DEFAULT, FRUGAL, S3, RANDOM_GOLD = "default", "frugal", "s3", "random_gold"
 CONTROLS = ("goldgen", RANDOM_GOLD, S3, "more_seed", "gold_only", "seed_only")
@@ -87,7 +87,7 @@ def main() -> None:
             with simulated_teacher(packs, pack) as teacher:
                 task = _task(place, packs / pack, teacher.url, options)
                 more = ["ablations"] * options.ablations + list(VARIANTS) * options.variants
-                arms = parse_arms(",".join([options.arms, *OWN, *more]), task)
+                arms = parse_arms(",".join([options.arms, *more]), task)
                 compare_arms(console, task, arms, options.seeds)
             warehouse = settings.warehouse()
             rows, _ = live_rows(task, warehouse)
@@ -240,7 +240,7 @@ def _task(place: Path, pack: Path, url: str, options: argparse.Namespace) -> Tas
             **({"kind": "frozen"} if options.student == "frozen" else {}),
         },
         drift={"embeddings": False},
-        strategies={name: dict(changes) for name, changes in {**OWN, **(VARIANTS if options.variants else {})}.items()},
+        strategies={name: dict(changes) for name, changes in {**OWN, **VARIANTS}.items()},
         experiment={"rounds": 2, "seeds": options.seeds},
     )
 

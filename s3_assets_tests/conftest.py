@@ -1,6 +1,7 @@
-"""Fixtures of more than one test module: a small task with a tiny student, a throw-away Dagster home, the command."""
+"""How tests run; fixtures of more than one module: a small task with a tiny student, a Dagster home, the command."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,15 @@ from s3_assets.tasks.load import Task
 from s3_assets_tests.fakes import DEMO_FOLDER, REPOSITORY, write_task
 from s3_assets_tests.tiny_student import make_tiny_student
 from s3_assets_tests.warehouses import LATER
+
+
+def pytest_configure() -> None:
+    """One thread for torch, in processes that tests start too.
+
+    Students this small only wait for their second thread: 1 s instead of 20 s for 80 steps on two busy cores.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    share_the_processor()
 
 
 @pytest.fixture(scope="session")
@@ -51,19 +61,6 @@ def instance(home) -> dg.DagsterInstance:
     """A real instance with the shipped settings."""
     with dg.DagsterInstance.get() as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Torch on one thread."""
-    # Students this small only wait for their second thread: 1 s instead of 20 s for 80 steps on two busy cores.
-    share_the_processor()
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

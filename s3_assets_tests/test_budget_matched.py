@@ -90,7 +90,7 @@ def refusing(body: dict[str, Any], number: int) -> tuple[int, str]:
     return status, json.dumps({"examples": items}) if items else content
 
 
-def test_an_arm_that_asked_for_more_is_marked_and_not_compared(tmp_path, tiny_student, one_thread):
+def test_an_arm_that_asked_for_more_is_marked_and_not_compared(tmp_path, tiny_student):
     with scripted_teacher(refusing) as teacher:
         task = write_task(
             tmp_path,
@@ -166,7 +166,7 @@ def test_sublabels_that_gold_lacks_are_the_tasks_own_questions(tmp_path):
     assert not over_budget(steers, Asked(rows_requested=27, label_questions=50 + more), gold)
 
 
-def test_a_task_that_verifies_labels_leaves_its_arms_unmarked(tmp_path, tiny_student, one_thread):
+def test_a_task_that_verifies_labels_leaves_its_arms_unmarked(tmp_path, tiny_student):
     with scripted_teacher(obliging) as teacher:
         task = write_task(
             tmp_path,

@@ -138,7 +138,7 @@ class Heard:
 
 
 @pytest.fixture(scope="module")
-def listening(one_thread) -> Iterator[Heard]:
+def listening() -> Iterator[Heard]:
     heard, train = Heard(), student_training.train_student
 
     def listen(training: pl.DataFrame, select: pl.DataFrame, *more: Any, **named: Any) -> Any:

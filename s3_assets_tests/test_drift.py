@@ -290,7 +290,7 @@ def test_questions_have_no_labels_to_compare():
 
 
 @pytest.fixture(scope="module")
-def loop(tmp_path_factory, tiny_student, one_thread):
+def loop(tmp_path_factory, tiny_student):
     """Two rounds of the small task, with vectors of MiniLM."""
     place = tmp_path_factory.mktemp("drift")
     student = {"weights": str(tiny_student), "epochs": 1, "min_steps": 0}

@@ -201,7 +201,7 @@ def test_the_ensemble_of_a_task_learns_from_rows_before(by_words, tmp_path):
         assert said[1] == []
 
 
-def test_embeddings_have_length_one_and_do_not_depend_on_their_neighbours(one_thread, tiny_student):
+def test_embeddings_have_length_one_and_do_not_depend_on_their_neighbours(tiny_student):
     texts = ["a dull film", "", "the plot was bright and the camera slow, scene after scene", "a dull film"]
     found = embed(texts, str(tiny_student), LENGTH)
     assert found.shape == (4, 32)
@@ -213,14 +213,14 @@ def test_embeddings_have_length_one_and_do_not_depend_on_their_neighbours(one_th
     assert embed([], str(tiny_student), LENGTH).shape == (0, 32)
 
 
-def test_texts_are_cut(one_thread, tiny_student):
+def test_texts_are_cut(tiny_student):
     long = "film " * 300
     assert embed([long], str(tiny_student), 8) == pytest.approx(embed(["film " * 20], str(tiny_student), 8), abs=0.02)
     # Longer than the checkpoint has positions for.
     assert embed([long], str(tiny_student), 10_000).shape == (1, 32)
 
 
-def test_a_model_that_reads_and_writes_is_replaced(one_thread, tmp_path, tiny_student, monkeypatch):
+def test_a_model_that_reads_and_writes_is_replaced(tmp_path, tiny_student, monkeypatch):
     import transformers
 
     from s3_assets.student import embeddings
@@ -230,12 +230,12 @@ def test_a_model_that_reads_and_writes_is_replaced(one_thread, tmp_path, tiny_st
     assert embed(["a film"], str(tmp_path / "t5"), LENGTH).shape == (1, 32)
 
 
-def test_weights_that_are_none_are_named(one_thread, tmp_path):
+def test_weights_that_are_none_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match=r"empty.*cannot be loaded to embed texts"):
         embed(["a film"], str(tmp_path / "empty"), LENGTH)
 
 
-def test_similar_texts_are_near_by_minilm(one_thread):
+def test_similar_texts_are_near_by_minilm():
     near, same, far = embed(["A dull film.", "The movie is boring.", "Bake the bread for an hour."])
     assert near @ same > 0.5 > near @ far

@@ -224,7 +224,7 @@ def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_frozen_folder_is_told_from_a_checkpoint(one_thread, tiny_student, tmp_path):
+def test_a_frozen_folder_is_told_from_a_checkpoint(tiny_student, tmp_path):
     train(toy_rows(20, 0)).student.save(tmp_path / "frozen")
     with pytest.raises(ValueError, match="frozen student; load it with"):
         Student.load(tmp_path / "frozen")
@@ -237,7 +237,7 @@ def test_a_frozen_folder_is_told_from_a_checkpoint(one_thread, tiny_student, tmp
     assert isinstance(load_student(tmp_path / "tuned"), Student)
 
 
-def test_without_a_cache_the_checkpoint_embeds(one_thread, tiny_student, tmp_path):
+def test_without_a_cache_the_checkpoint_embeds(tiny_student, tmp_path):
     from s3_assets.student.embeddings import embed
 
     spec = SPEC.model_copy(update={"weights": str(tiny_student)})

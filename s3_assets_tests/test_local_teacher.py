@@ -31,7 +31,7 @@ ONLY_USERS = """{% for m in messages %}{% if m.role != 'user' %}{{ raise_excepti
 <{{ m.content }}>{% endfor %}{% if add_generation_prompt %}[answer]{% endif %}"""
 SUBJECTS = ("a plain film", "b", "the longest of all these subjects, by far and on purpose", "waves", "")
 
-pytestmark = pytest.mark.usefixtures("one_thread", "on_the_cpu")
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def on_the_cpu(monkeypatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def writer(tmp_path_factory, one_thread) -> Path:
+def writer(tmp_path_factory) -> Path:
     """Folder of a random Llama of some ten thousand weights whose tokens are bytes, with a chat template."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers

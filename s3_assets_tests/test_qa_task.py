@@ -68,7 +68,7 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def loop(tmp_path_factory, weights, one_thread):
+def loop(tmp_path_factory, weights):
     """Rounds 0 and 1, and the teacher that was asked."""
     place = tmp_path_factory.mktemp("loop")
     with scripted_teacher(obliging) as teacher:

@@ -37,8 +37,6 @@ from s3_assets_tests.report_pages import Page, write_vectors
 from s3_assets_tests.test_imports import imported_by
 from s3_assets_tests.test_leaderboard import GOLD_ONLY, GOLDGEN, S3, rows_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SECTIONS = ["accuracy", "drift", "map", "funnel", "cost", "examples", "sources"]
 
@@ -76,7 +74,7 @@ def task(place, tiny_student):
 
 
 @pytest.fixture(scope="module")
-def warehouse(place, task, one_thread):
+def warehouse(place, task):
     """Two rounds with vectors."""
     found = Warehouse(place / "warehouse")
     make_rounds(task, found, 2)

@@ -14,7 +14,7 @@ from s3_assets_tests.fakes import write_task
 from s3_assets_tests.report_pages import Page, write_vectors
 from s3_assets_tests.test_report import NOW, embedded, make_rounds, part
 
-pytestmark = [pytest.mark.ui, pytest.mark.usefixtures("one_thread")]
+pytestmark = pytest.mark.ui
 
 # WCAG's relative luminance and contrast, of the text and the first background behind it that is not transparent.
 CONTRAST = """() => {
@@ -46,7 +46,7 @@ CONTRAST = """() => {
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory, tiny_student, one_thread):
+def file(tmp_path_factory, tiny_student):
     place = tmp_path_factory.mktemp("browser")
     task = write_task(place / "tasks", student={"weights": str(tiny_student), "epochs": 1, "min_steps": 0}, rounds=3)
     warehouse = Warehouse(place / "warehouse")

@@ -41,7 +41,7 @@ def make_round(task, warehouse, round_):
 
 
 @pytest.fixture(scope="module")
-def two_rounds(tmp_path_factory, tiny_student, one_thread):
+def two_rounds(tmp_path_factory, tiny_student):
     """A warehouse with rounds 0 and 1 of ``small_task``."""
     place = tmp_path_factory.mktemp("reviewed")
     student = {"weights": str(tiny_student), "epochs": 1, "min_steps": 0}

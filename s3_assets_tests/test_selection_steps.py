@@ -217,6 +217,15 @@ def test_doubt_is_of_the_round_s_predictions(tmp_path, warehouse):
     assert {one: rows for one, rows in wanted.items() if rows} == {steer["gold_id"][3]: 20}
 
 
+def test_rows_of_a_round_without_errors_name_the_student_that_doubted(tmp_path, warehouse):
+    with scripted_teacher(obliging) as teacher:
+        task = tried(tmp_path, teacher=teacher, by="doubt")
+        rows = first_round(task, warehouse, share=0.0)
+    assert live(warehouse, ERROR_SET, task).is_empty()
+    assert rows.height
+    assert set(rows["model_id"]) == set(live(warehouse, TRAINED_MODEL, task)["model_id"])
+
+
 def table_of(name) -> pl.DataFrame:
     return pl.DataFrame(schema=table(name).schema)
 

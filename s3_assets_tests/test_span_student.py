@@ -27,8 +27,6 @@ from s3_assets_tests.tiny_student import (
     toy_rows,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QA = QaSpec(stride=8, longest_answer=4)
 COLUMNS = ["prediction", "probability", "label_probability", "loss", "exact_match", "f1", "correct"]
 

@@ -42,7 +42,7 @@ class Arms:
 
 
 @pytest.fixture(scope="module")
-def arms(tmp_path_factory, tiny_student, one_thread) -> Iterator[Arms]:
+def arms(tmp_path_factory, tiny_student) -> Iterator[Arms]:
     place = tmp_path_factory.mktemp("arms")
     with scripted_teacher(obliging) as teacher:
         task = write_task(

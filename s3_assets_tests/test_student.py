@@ -17,8 +17,6 @@ from s3_assets.student.weights import WeightsError, weights_digest
 from s3_assets.tasks.spec import StudentSpec
 from s3_assets_tests.tiny_student import CUES, FILLER, LABELS, POSITIONS, make_tiny_student, toy_rows
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Path:

@@ -11,8 +11,6 @@ from s3_assets.tasks.spec import QaSpec
 from s3_assets_tests.frozen_toys import train
 from s3_assets_tests.tiny_student import LABELS, toy_rows
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def tuned(tiny_student):

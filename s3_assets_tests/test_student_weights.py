@@ -13,9 +13,6 @@ from s3_assets.student.weights import MINILM_SHA256, WeightsError, resolve_weigh
 from s3_assets.tasks.spec import StudentSpec
 from s3_assets_tests.tiny_student import LABELS, toy_rows
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 # Weights
 
 

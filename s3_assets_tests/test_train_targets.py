@@ -19,8 +19,6 @@ from s3_assets_tests.tiny_student import (
     toy_rows,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 OTHER = {"good": "bad", "bad": "good"}
 
 

@@ -30,8 +30,6 @@ from s3_assets.tasks.spec import StudentSpec
 from s3_assets_tests.fakes import write_task
 from s3_assets_tests.tiny_student import LABELS, make_tiny_student, toy_questions, toy_rows
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 GOLD_ROWS, SEED_ROWS, WRITTEN = 24, 20, 16
 
 

@@ -220,7 +220,9 @@ def make_extrapolated_set(
                 write_sources(warehouse, key, choice)
                 write_extrapolated_set(task, session, sources, round_, gates, written, verify, choice)
             against_shortcuts(task, written, gold)
-        model_id = errors["model_id"][0] if errors is not None and errors.height else None
+        # A round without errors has a student too, where the choice rests on its doubts.
+        judged = inputs[TRAINED_MODEL].read() if TRAINED_MODEL in inputs else errors
+        model_id = judged["model_id"][0] if judged is not None and judged.height else None
         rows = frame_of(EXTRAPOLATED_SET, written.accepted, {**key.columns(), "model_id": model_id})
         return rows, {**session.tally.numbers(), **choice.numbers(), **counts(rows, written)}
 
