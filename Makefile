@@ -7,7 +7,7 @@ WORKERS ?= 2
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo dev test test-packs test-ui lint
+.PHONY: help setup demo dev test test-packs test-ui test-onnx lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -29,7 +29,7 @@ dev: setup ## the Dagster UI on http://127.0.0.1:3000
 
 test: setup ## the tests; needs no network, browser or packs
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-	@echo "left out: tests that need the text packs (make test-packs) and a browser (make test-ui)"
+	@echo "left out: tests that need the text packs (make test-packs), a browser (make test-ui), the extra onnx (make test-onnx)"
 
 test-packs: setup ## tests on real text; S3_ASSETS_PACKS names the folder of packs
 	@test -n "$(S3_ASSETS_PACKS)" || { echo "set S3_ASSETS_PACKS to the folder of packs"; exit 2; }
@@ -38,6 +38,10 @@ test-packs: setup ## tests on real text; S3_ASSETS_PACKS names the folder of pac
 test-ui: setup ## tests of the UI in headless Chromium (found as chromium on the PATH, or S3_ASSETS_CHROMIUM)
 	$(BIN)/pip install --quiet --editable '.[ui]'
 	$(BIN)/pytest -q -m ui
+
+test-onnx: setup ## tests of students as ONNX files
+	$(BIN)/pip install --quiet --editable '.[onnx]'
+	$(BIN)/pytest -q -m onnx
 
 lint: setup ## format, lint and type checks
 	$(BIN)/ruff format --check .

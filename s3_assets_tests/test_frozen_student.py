@@ -41,7 +41,7 @@ def test_answers_and_history_have_the_columns_of_a_fine_tuned_student():
     rows = toy_rows(40, 2)
     done = train(toy_rows(80, 0), toy_rows(20, 1))
     found = done.student.predict(rows)
-    assert found.columns == ["prediction", "probability", "label_probability", "loss", "correct"]
+    assert found.columns == ["prediction", "probability", "label_probability", "loss", "margin", "correct"]
     assert found["correct"].all()
     assert found["loss"].to_list() == pytest.approx((-found["label_probability"].log()).to_list())
     assert done.student.predict(rows.drop("label")).equals(found.select("prediction", "probability"))

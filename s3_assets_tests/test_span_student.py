@@ -28,7 +28,7 @@ from s3_assets_tests.tiny_student import (
 )
 
 QA = QaSpec(stride=8, longest_answer=4)
-COLUMNS = ["prediction", "probability", "label_probability", "loss", "exact_match", "f1", "correct"]
+COLUMNS = ["prediction", "prediction_start", "probability", "label_probability", "loss", "exact_match", "f1", "correct"]
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +290,7 @@ def test_prediction_keeps_order_and_does_not_depend_on_it(trained):
     order = random.Random(0).sample(range(rows.height), rows.height)
     assert trained.student.predict(rows[order]).equals(found[order])
     unlabelled = trained.student.predict(rows.select("text", "text2"))
-    assert unlabelled.equals(found.select("prediction", "probability"))
+    assert unlabelled.equals(found.select("prediction", "prediction_start", "probability"))
 
 
 def test_answers_are_characters_of_the_context(trained):
@@ -306,6 +306,7 @@ def test_answers_are_characters_of_the_context(trained):
     long = SpanHead(QA.model_copy(update={"longest_answer": 10}))
     found = long.predict(trained.student.tokenizer, rows, 64, lambda encoded: [values])
     assert found["prediction"][0] == answer
+    assert found["prediction_start"][0] == rows["answer_start"][0]
     assert found["exact_match"][0] == 1.0
     assert found["probability"].equals(found["label_probability"].alias("probability"))
     # An answer longer than the student may give has a loss, but no probability.
@@ -358,8 +359,9 @@ def test_rows_without_context_and_no_rows(trained):
     found = trained.student.predict(rows)
     assert found["prediction"].to_list() == ["", "", "", "oslo"]
     assert found["probability"].to_list() == [0, 0, 0, 1]
+    assert found["prediction_start"].to_list() == [None, None, None, 0]
     none = trained.student.predict(toy_questions(0, 0))
-    kinds = {"prediction": pl.String, "correct": pl.Boolean}
+    kinds = {"prediction": pl.String, "prediction_start": pl.Int64, "correct": pl.Boolean}
     assert none.schema == dict.fromkeys(COLUMNS, pl.Float64) | kinds
     assert none.height == 0
 
@@ -370,9 +372,9 @@ def test_rows_are_judged_by_all_their_answers(trained):
 
     def judged(answers):
         column = pl.Series("answers", [answers], pl.List(pl.String))
-        return trained.student.predict(rows.with_columns(column)).row(0)[4:]
+        return trained.student.predict(rows.with_columns(column)).row(0)[5:]
 
-    assert trained.student.predict(rows).row(0)[4:] == judged(None) == judged([]) == (0.0, 0.0, False)
+    assert trained.student.predict(rows).row(0)[5:] == judged(None) == judged([]) == (0.0, 0.0, False)
     assert judged(["plot", "The Oslo!"]) == (1.0, 1.0, True)
     assert judged(["oslo film", "oslo film plot"]) == (0.0, pytest.approx(2 / 3), False)
 
@@ -382,7 +384,7 @@ def test_what_counts_as_an_error(trained, least, correct):
     head = SpanHead(QA.model_copy(update={"error_below_f1": least}))
     student = Student(trained.student.model, trained.student.tokenizer, head, 24, trained.student.device)
     rows = question("plot was in oslo and film", "oslo and")
-    assert student.predict(rows).row(0)[4:] == (0.0, pytest.approx(2 / 3), correct)
+    assert student.predict(rows).row(0)[5:] == (0.0, pytest.approx(2 / 3), correct)
     assert student.predict(question("plot was in oslo and film", "oslo"))["correct"][0]
 
 

@@ -43,7 +43,7 @@ def state(student: Student) -> dict[str, bytes]:
 
 def test_learns_a_separable_task(trained):
     found = trained.student.predict(toy_rows(60, 2))
-    assert found.columns == ["prediction", "probability", "label_probability", "loss", "correct"]
+    assert found.columns == ["prediction", "probability", "label_probability", "loss", "margin", "correct"]
     assert (found["prediction"] == toy_rows(60, 2)["label"]).mean() > 0.95
     assert trained.epochs == len(trained.history) == 6
     assert trained.history[-1]["training_loss"] < trained.history[0]["training_loss"]

@@ -24,7 +24,7 @@ def test_answers_with_the_mean_probability(tuned):
     mean = sum(member.probabilities(rows) for member in members) / 3
     assert together.probabilities(rows) == pytest.approx(mean)
     found = together.predict(rows)
-    assert found.columns == ["prediction", "probability", "label_probability", "loss", "correct"]
+    assert found.columns == ["prediction", "probability", "label_probability", "loss", "margin", "correct"]
     assert found["prediction"].to_list() == [LABELS[place] for place in mean.argmax(axis=1)]
     assert found["probability"].to_numpy() == pytest.approx(mean.max(axis=1))
     own = mean[np.arange(20), [LABELS.index(label) for label in rows["label"]]]

@@ -5,7 +5,7 @@ does.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -91,10 +91,12 @@ def task_asset(
     upstream: Sequence[str],
     kinds: set[str],
     checks: Sequence[str] = (),
+    op_tags: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Events]], dg.AssetsDefinition]:
     """Decorator for the asset ``name`` of a task, with the partitions of that asset.
 
-    ``checks`` names its checks, which are about the same partitions.
+    ``checks`` names its checks, which are about the same partitions. ``op_tags`` are tags of its step, by which an
+    executor may place it.
     """
     decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
         name=name,
@@ -103,6 +105,7 @@ def task_asset(
         partitions_def=partitions_of(task, name),
         group_name=group_of(task, name),
         kinds={"parquet", *kinds} if name in tables() else kinds,
+        op_tags=op_tags,
         tags={"s3/kind": task.spec.kind, "s3/strategy": task.spec.strategy},
         description=describe(task, name, text),
         metadata=declaration(name),

@@ -29,7 +29,7 @@ def experiment_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/experiment``, by arm and seed."""
     kinds: set[str] = {task.spec.teacher.backend, "pytorch"}
 
-    @task_asset(task, EXPERIMENT, DESCRIPTION, [GOLD], kinds)
+    @task_asset(task, EXPERIMENT, DESCRIPTION, [GOLD], kinds, op_tags=task.spec.student.op_tags)
     def experiment(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
         key = context.partition_key
         if not isinstance(key, dg.MultiPartitionKey):

@@ -1,6 +1,7 @@
 """The ``trained_model`` asset. Only its declaration belongs here; training is in ``loop/training.py``."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -20,7 +21,8 @@ from s3_assets.tasks.load import Task
 DESCRIPTION = (
     "The student, trained from its checkpoint on this round's seed set.\n\n"
     "It takes the epochs declared, or more until `min_steps` are done; the epoch kept is the best on selecting gold, "
-    "or the last where all gold steers. The accuracies are shares right of steering, held-out (`select_accuracy`) and "
+    "or the last where all gold steers. Logits are then divided by `temperature`, so that probabilities are as high as "
+    "held-out gold bears out. The accuracies are shares right of steering, held-out (`select_accuracy`) and "
     "test gold. Where the strategy cross-fits, a steering row is judged by a student trained without the rows written "
     "from it; where no gold selects, those judgements are the held-out ones. Test accuracy is reported, feeds nothing. "
     "Also writes the table `predictions`: what it says of every gold row."
@@ -30,7 +32,8 @@ DESCRIPTION = (
 def trained_model_asset(task: Task) -> dg.AssetsDefinition:
     """``<task>/trained_model``, by round."""
     upstream, kinds = [GOLD, SEED_SET], {"pytorch", "huggingface"}
-    declare = task_asset(task, TRAINED_MODEL, DESCRIPTION, upstream, kinds, (BEATS_MAJORITY,))
+    tags = task.spec.student.op_tags
+    declare = task_asset(task, TRAINED_MODEL, DESCRIPTION, upstream, kinds, (BEATS_MAJORITY,), tags)
 
     @declare
     def trained_model(context: dg.AssetExecutionContext, config: StepConfig, warehouse: WarehouseResource) -> Events:
@@ -48,9 +51,12 @@ def trained_model_asset(task: Task) -> dg.AssetsDefinition:
             )
             # The seed is here and not a number of its own: it would be plotted.
             hyperparameters = {**json.loads(row["hyperparameters"]), "random_seed": row["seed"]}
+            history = json.loads(row["history"])
             return {
                 **readable,
-                "history": dg.MetadataValue.md(markdown_table(pl.DataFrame(json.loads(row["history"])))),
+                "temperature": row["temperature"],
+                "history": dg.MetadataValue.md(markdown_table(pl.DataFrame(history))),
+                **_drawn(task, history, row["best_epoch"]),
                 "hyperparameters": dg.MetadataValue.json(hyperparameters),
                 "device": row["device"],
                 "training_fingerprint": row["training_fingerprint"],
@@ -61,3 +67,13 @@ def trained_model_asset(task: Task) -> dg.AssetsDefinition:
         yield from run_step(context, lambda: make_trained_model(task, store, round_, config.force), extra)
 
     return trained_model
+
+
+def _drawn(task: Task, history: Sequence[Mapping[str, Any]], kept: int) -> dict[str, Any]:
+    """The epochs as a picture; nothing for one alone, nor for strengths of a penalty, which are no course of time."""
+    if task.spec.student.kind == "frozen" or len(history) < 2:
+        return {}
+    from s3_assets.report.drawing import markdown_picture, png
+    from s3_assets.report.epochs_picture import epochs_figure
+
+    return {"epochs_drawn": dg.MetadataValue.md(markdown_picture("epochs", png(epochs_figure(history, kept))))}

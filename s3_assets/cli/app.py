@@ -13,10 +13,12 @@ from s3_assets.cli.check import check
 from s3_assets.cli.compare import compare
 from s3_assets.cli.demo import demo
 from s3_assets.cli.estimate import estimate
+from s3_assets.cli.export import export
 from s3_assets.cli.leaderboard import leaderboard
 from s3_assets.cli.ledger import ledger
 from s3_assets.cli.lineage import lineage
 from s3_assets.cli.new_task import new_task
+from s3_assets.cli.predict import predict
 from s3_assets.cli.report import report
 from s3_assets.cli.reset import reset
 from s3_assets.cli.review import review
@@ -44,6 +46,8 @@ app.command("status")(status)
 app.command("compare")(compare)
 app.command("leaderboard")(leaderboard)
 app.command("report")(report)
+app.command("predict")(predict)
+app.command("export")(export)
 app.command("sql")(sql)
 app.command("lineage")(lineage)
 app.command("review")(review)

@@ -28,7 +28,7 @@ EXPERIMENT, LEADERBOARD, REPORT = "experiment", "leaderboard", "report"
 ROUND_ASSETS = (SEED_SET, TRAINED_MODEL, ERROR_SET, DRIFT, EXTRAPOLATED_SET)
 
 # Raised when a step's code changes what it writes for the same inputs.
-CODE_VERSIONS = {GOLD: 3, SEED_SET: 6, TRAINED_MODEL: 4, ERROR_SET: 2, EXTRAPOLATED_SET: 6, DRIFT: 3}
+CODE_VERSIONS = {GOLD: 3, SEED_SET: 6, TRAINED_MODEL: 5, ERROR_SET: 3, EXTRAPOLATED_SET: 6, DRIFT: 3}
 
 
 def loop_key(task: Task, round_: int) -> RoundKey:
@@ -93,7 +93,7 @@ def _declared(task: Task, asset: str, round_: int) -> Any:
         judged = spec.qa.model_dump() if spec.kind == "qa" else None
         options = spec.how.model_dump(include={"steers", "cross_fit", "ensemble", "distil", "weights"})
         gold = trains_on_gold(task, round_)
-        return [spec.student.model_dump(), list(spec.labels), spec.seed, judged, gold, options]
+        return [spec.student.options(), list(spec.labels), spec.seed, judged, gold, options]
     if asset == DRIFT:
         return [spec.drift.model_dump(), list(spec.fields_written), spec.seed, *_changed(task, _OF_USES)]
     if asset == EXTRAPOLATED_SET:

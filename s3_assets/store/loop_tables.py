@@ -30,6 +30,13 @@ _MATCH = (
     Column("f1", pl.Float64, "F1 of the answer's words, best over gold answers, 0 to 1; null for other kinds."),
 )
 
+_MARGIN = Column(
+    "margin",
+    pl.Float64,
+    "Log probability of the gold label less that of the best other label, below 0 where that is predicted; null for "
+    "questions.",
+)
+
 LOOP_TABLES = (
     Table(
         "gold",
@@ -97,7 +104,19 @@ LOOP_TABLES = (
             Column(
                 "training_key", pl.String, "Hash of all that the training follows from; arms with one key share it."
             ),
-            Column("hyperparameters", pl.String, "JSON of the hyperparameters used."),
+            Column(
+                "hyperparameters",
+                pl.String,
+                "JSON of the hyperparameters used; where learning rates were tried also what each came to "
+                "(learning_rates_tried).",
+            ),
+            Column(
+                "temperature",
+                pl.Float64,
+                "What the student's logits were divided by after training, in the weights that are saved: fitted on "
+                "selecting gold, where none selects on what the students of folds say of steering gold; 1 where they "
+                "were not. Of students that answer together that of the round's own.",
+            ),
             Column("epochs", pl.Int64, "Epochs trained; of a frozen student strengths of the penalty tried."),
             Column(
                 "best_epoch",
@@ -108,7 +127,8 @@ LOOP_TABLES = (
             Column(
                 "history",
                 pl.String,
-                "JSON list per epoch, of a frozen student per strength: training loss, selecting loss and accuracy.",
+                "JSON list per epoch, of a frozen student per strength: training loss, selecting loss and accuracy, "
+                "before logits are divided.",
             ),
             Column(
                 "steer_accuracy",
@@ -160,6 +180,7 @@ LOOP_TABLES = (
             Column("probability", pl.Float64, "Probability of the prediction, 0 to 1."),
             Column("label_probability", pl.Float64, "Probability of the gold label or answer, 0 to 1."),
             Column("loss", pl.Float64, "Cross entropy of the gold label or answer, in nats."),
+            _MARGIN,
             *_MATCH,
         ),
     ),
@@ -179,6 +200,7 @@ LOOP_TABLES = (
             Column("probability", pl.Float64, "Probability of it, 0 to 1."),
             Column("label_probability", pl.Float64, "Probability of the gold label or answer, 0 to 1."),
             Column("loss", pl.Float64, "Cross entropy of the gold label or answer, in nats."),
+            _MARGIN,
             *_MATCH,
         ),
     ),

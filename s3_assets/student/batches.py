@@ -1,4 +1,4 @@
-"""Texts to batches: tokenised once per distinct text, grouped by length, padded to the longest of the batch.
+"""Texts to batches: tokenised once per distinct text, grouped by length, padded to the longest of those run together.
 
 Belongs here: token ids, order of rows, padding. Does not belong here: the model (``model.py``).
 """
@@ -49,15 +49,31 @@ def training_batches(lengths: Sequence[int], size: int, rng: random.Random) -> l
     return batches
 
 
-def prediction_batches(rows: Sequence[Encoded], size: int) -> Iterator[list[int]]:
-    """Row numbers of every batch, longest rows first.
+def pieces(numbers: Sequence[int], lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """``numbers`` of a batch, longest rows first, in pieces of at most ``tokens`` tokens with padding; a row at least.
+
+    ``lengths`` are those of all rows.
+    """
+    order = sorted(numbers, key=lambda row: -lengths[row])
+    while order:
+        count = max(1, tokens // max(1, lengths[order[0]]))
+        yield order[:count]
+        order = order[count:]
+
+
+def prediction_batches(rows: Sequence[Encoded], size: int, tokens: int | None = None) -> Iterator[list[int]]:
+    """Row numbers of every batch, longest rows first: at most ``size`` rows, and ``tokens`` tokens where it is given.
 
     Rows of one length are ordered by their ids, not by place: the same rows in another order make the same batches, so
     the same sums, to the last bit.
     """
     order = sorted(range(len(rows)), key=lambda row: (-len(rows[row]["input_ids"]), rows[row]["input_ids"]))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    start = 0
+    while start < len(order):
+        longest = max(1, len(rows[order[start]]["input_ids"]))
+        count = size if tokens is None else max(1, min(size, tokens // longest))
+        yield order[start : start + count]
+        start += count
 
 
 def collate(tokenizer: Any, rows: Sequence[Encoded], device: str) -> "dict[str, torch.Tensor]":

@@ -1,4 +1,4 @@
-"""Which device a student runs on, and in which number format.
+"""Which device a student runs on, in which number format, and how much it is given at once.
 
 Belongs here: the choice, from what the hardware has, and how torch's threads wait. Does not belong here: anything that
 trains or predicts.
@@ -12,6 +12,14 @@ from typing import Any
 # x86 features that make bfloat16 products faster than float32 ones; without them it is emulated and slower.
 CPU_FEATURES_FOR_BF16 = ("avx512_bf16", "amx_bf16")
 
+# Most tokens, padding counted, that a model is given at once. A processor is fastest where what lies between two layers
+# stays in its cache: 16 texts of 240 tokens took 9.4 s to train on at once and 7.1 s by fours, 140 ms a text to predict
+# 32 at once and 89 by fours. A GPU wants more; there it is a bound for its memory.
+CPU_TOKENS, GPU_TOKENS = 1024, 32_768
+
+# Most rows predicted at once, where texts are short.
+CPU_ROWS, GPU_ROWS = 64, 512
+
 
 @dataclass(frozen=True)
 class Device:
@@ -22,6 +30,16 @@ class Device:
 
     def __str__(self) -> str:
         return f"{self.kind}/{'bfloat16' if self.bf16 else 'float32'}"
+
+    @property
+    def tokens(self) -> int:
+        """Most tokens that a model is given at once."""
+        return CPU_TOKENS if self.kind == "cpu" else GPU_TOKENS
+
+    @property
+    def rows(self) -> int:
+        """Most rows predicted at once."""
+        return CPU_ROWS if self.kind == "cpu" else GPU_ROWS
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which forward passes run."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from s3_assets.student.batches import collate, encode, prediction_batches
 from s3_assets.student.device import pick_device, share_the_processor
-from s3_assets.student.model import PREDICTION_BATCH, quiet
+from s3_assets.student.model import quiet
 from s3_assets.student.weights import MINILM, WeightsError, resolve_weights
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def embed(texts: Sequence[str], weights: str = MINILM, max_length: int = 256) ->
     import torch  # 1.5 s; transformers' classes about 1 s more
 
     distinct = list(dict.fromkeys(texts))
-    model, tokenizer = _encoder(weights)
+    model, tokenizer = load_encoder(weights)
     width = int(model.config.hidden_size)
     if not distinct:
         return np.zeros((0, width), np.float32)
@@ -45,7 +45,7 @@ def embed(texts: Sequence[str], weights: str = MINILM, max_length: int = 256) ->
     encoded = encode(tokenizer, rows, min(max_length, tokenizer.model_max_length, positions))
     found = np.zeros((len(distinct), width), np.float32)
     with torch.inference_mode(), device.autocast():
-        for numbers in prediction_batches(encoded, PREDICTION_BATCH):
+        for numbers in prediction_batches(encoded, device.rows, device.tokens):
             batch = collate(tokenizer, [encoded[number] for number in numbers], device.kind)
             last = model(**batch).last_hidden_state.float()
             mask = batch["attention_mask"].unsqueeze(-1).float()
@@ -55,7 +55,9 @@ def embed(texts: Sequence[str], weights: str = MINILM, max_length: int = 256) ->
     return found[[place[text] for text in texts]]
 
 
-def _encoder(weights: str) -> tuple[Any, Any]:
+def load_encoder(weights: str) -> tuple[Any, Any]:
+    """The model that texts are embedded by, and its tokenizer; ``WeightsError`` as of ``embed``."""
+    share_the_processor()
     import transformers
 
     place = resolve_weights(weights)

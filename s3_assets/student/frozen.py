@@ -28,7 +28,7 @@ from s3_assets.tasks.spec import StudentSpec
 History = list[dict[str, float | int | None]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class FrozenStudent:
     """A regression ``head`` into ``labels`` on the vectors that ``weights`` make of texts.
 
@@ -51,6 +51,11 @@ class FrozenStudent:
     def probabilities(self, rows: pl.DataFrame) -> NDArray[np.float64]:
         """Probabilities of its labels, of shape (rows, labels)."""
         return np.exp(self._log_probabilities(rows))
+
+    def divide_logits(self, by: float) -> bool:
+        """Divide the logits of labels by ``by``, in the head; True, as that is always possible."""
+        self.head = Logistic(self.head.coefficients / by, self.head.intercepts / by)
+        return True
 
     def write(self, folder: Path) -> None:
         """Write the head (safetensors) and what it is a head of (JSON) into ``folder``; the encoder is not copied."""

@@ -1,6 +1,6 @@
 """What can be asked of a student of any kind.
 
-Belongs here: the protocol. Does not belong here: the kinds (``model.py``: fine-tuned, ``frozen.py``, ``ensemble.py``),
+Belongs here: the protocols. Does not belong here: the kinds (``model.py``: fine-tuned, ``frozen.py``, ``ensemble.py``),
 loading a saved one (``load.py``).
 """
 
@@ -30,3 +30,13 @@ class AnyStudent(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write ``folder``, which appears whole or not at all; ``FileExistsError`` where it exists."""
+
+
+class SingleStudent(AnyStudent, Protocol):
+    """A student that was trained by itself, and is no ensemble."""
+
+    def divide_logits(self, by: float) -> bool:
+        """Divide its logits by ``by`` for good: above 1 it is less sure, what it predicts stays.
+
+        False, and it is as it was, where it has none or they cannot be divided.
+        """

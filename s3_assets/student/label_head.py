@@ -91,7 +91,8 @@ def label_columns(
     """What a classifier says of ``rows``, given both of its probabilities of ``labels``, of shape (rows, labels).
 
     Columns: prediction, probability (of the prediction, 0 to 1); where ``rows`` have labels also label_probability,
-    loss (cross entropy of the label, in nats) and correct. A label that is not among ``labels`` is a ``StudentError``.
+    loss (cross entropy of the label, in nats), margin (its log probability less that of the best other label, below 0
+    where that is predicted) and correct. A label that is not among ``labels`` is a ``StudentError``.
     """
     every, best = np.arange(rows.height), log_probabilities.argmax(axis=1)
     predictions = [labels[place] for place in best]
@@ -103,9 +104,13 @@ def label_columns(
         own = rows["label"].to_list()
         numbers = np.array(label_numbers(own, labels), np.int64)
         correct = [said == label for said, label in zip(predictions, own, strict=True)]
+        others = log_probabilities.copy()
+        others[every, numbers] = -np.inf
+        margins = log_probabilities[every, numbers] - others.max(axis=1)
         columns |= {
             "label_probability": pl.Series(probabilities[every, numbers], dtype=pl.Float64),
             "loss": pl.Series(-log_probabilities[every, numbers], dtype=pl.Float64),
+            "margin": pl.Series(margins, dtype=pl.Float64),
             "correct": pl.Series(correct, dtype=pl.Boolean),
         }
     return pl.DataFrame(columns)

@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from s3_assets.student.batches import Ask, Encoded, collate, prediction_batches
+from s3_assets.student.batches import Ask, Encoded, collate, encode, prediction_batches
+from s3_assets.student.calibration import divide_logits
 from s3_assets.student.device import Device, pick_device, share_the_processor
 from s3_assets.student.errors import StudentError
 from s3_assets.student.folders import whole_folder
@@ -23,7 +24,8 @@ from s3_assets.student.span_head import SpanHead
 from s3_assets.student.weights import WeightsError, is_frozen, resolve_weights
 from s3_assets.tasks.spec import QaSpec
 
-PREDICTION_BATCH = 64
+# What a model is asked to see whether a change of its weights did what it should.
+_PROBE = {"text": "It was a long way there, and worth it.", "text2": None}
 
 
 class Head(Protocol):
@@ -91,6 +93,17 @@ class Student:
             raise StudentError("a student that answers questions has no probabilities of labels")
         return self.head.probabilities(self.tokenizer, rows, self.max_length, self._ask)
 
+    def divide_logits(self, by: float) -> bool:
+        """Divide the logits of labels by ``by``, in the weights: what is saved and exported has it too.
+
+        False, and nothing is changed, where it answers questions or no layer is known to give its logits.
+        """
+        if not isinstance(self.head, LabelHead):
+            return False
+        rows = pl.DataFrame([_PROBE], {"text": pl.String, "text2": pl.String})
+        probe = collate(self.tokenizer, encode(self.tokenizer, rows, self.max_length), self.device.kind)
+        return divide_logits(self.model, probe, len(self.labels), by)
+
     def examples(self, rows: pl.DataFrame) -> tuple[list[Encoded], Any]:
         """Inputs to train on, and a tensor of what is wanted of each, on the device."""
         encoded, targets = self.head.examples(self.tokenizer, rows, self.max_length)
@@ -108,7 +121,7 @@ class Student:
         found: list[Any] = [None] * len(encoded)
         self.model.eval()
         with torch.inference_mode(), self.device.autocast():
-            for numbers in prediction_batches(encoded, PREDICTION_BATCH):
+            for numbers in prediction_batches(encoded, self.device.rows, self.device.tokens):
                 batch = collate(self.tokenizer, [encoded[number] for number in numbers], self.device.kind)
                 values = self.head.values(self.model(**batch)).float().cpu()
                 for number, value in zip(numbers, values, strict=True):

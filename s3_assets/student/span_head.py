@@ -120,6 +120,7 @@ class SpanHead:
 
         * prediction: the characters of the run with the highest score, without outer whitespace; empty where the
           context has no tokens
+        * prediction_start: where the prediction starts in the context, in characters; null where it is empty
         * probability: of that run, softmax over the scores of all runs; 0 for the empty prediction
         * label_probability: likewise of ``answer`` at ``answer_start``; 0 where the student may not answer with it
         * loss: mean cross entropy of start and end over the positions of the window that holds the gold answer, in
@@ -127,24 +128,29 @@ class SpanHead:
         * exact_match, f1: against ``answers``, or ``answer`` where they are missing
         * correct: whether f1 reaches ``error_below_f1``, or without that, whether the match is exact
 
-        All but the first two need the column ``answer``. One that does not stand at its start is a ``StudentError``.
+        All but the first three need the column ``answer``. One that does not stand at its start is a ``StudentError``.
         """
         pieces = windows(tokenizer, rows, max_length, self.qa.stride)
         gold = _gold_spans(rows, pieces) if "answer" in rows.columns else None
         found = iter(ask([window.encoded for row in pieces for window in row]))
-        predictions, probabilities, gold_probabilities, losses = [], [], [], []
+        predictions: list[str] = []
+        starts: list[int | None] = []
+        probabilities, gold_probabilities, losses = [], [], []
         for row, (context, own) in enumerate(zip(rows["text"], pieces, strict=True)):
             logits = [next(found).double().numpy()[:, : len(window.encoded["input_ids"])] for window in own]
             scores = _scores(own, logits, self.qa.longest_answer)
             total = _log_of_sum(scores)
             best = _best(scores)
-            predictions.append("" if best is None else _characters(context, own, best))
+            answer, start = ("", None) if best is None else _characters(context, own, best)
+            predictions.append(answer)
+            starts.append(start)
             probabilities.append(_probability(scores, best, total))
             if gold is not None:
                 gold_probabilities.append(_probability(scores, gold[row], total))
                 losses.append(_loss(own, logits, gold[row]))
         columns = {
             "prediction": pl.Series(predictions, dtype=pl.String),
+            "prediction_start": pl.Series(starts, dtype=pl.Int64),
             "probability": pl.Series(probabilities, dtype=pl.Float64),
         }
         if gold is not None:
@@ -240,7 +246,10 @@ def _loss(own: Sequence[Window], logits: Sequence[Numbers], span: Span | None) -
     )
 
 
-def _characters(context: str, own: Sequence[Window], span: Span) -> str:
+def _characters(context: str, own: Sequence[Window], span: Span) -> tuple[str, int]:
+    """The span as text, and where in the context it starts."""
     holder = next(window for window in own if window.holds(span))
     first, last = (place - holder.begins for place in span)
-    return context[holder.offsets[first][0] : holder.offsets[last][1]].strip()
+    start, end = holder.offsets[first][0], holder.offsets[last][1]
+    found = context[start:end]
+    return found.strip(), start + len(found) - len(found.lstrip())

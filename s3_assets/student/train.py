@@ -1,7 +1,8 @@
 """The training loop.
 
 Belongs here: one student trained from its checkpoint on one training set. Does not belong here: reading or writing
-tables (``loop/training.py``), batches (``batches.py``), the model (``model.py``).
+tables (``loop/training.py``), batches (``batches.py``), the model (``model.py``), what a temperature is
+(``calibration.py``), trying learning rates (``learning_rates.py``).
 """
 
 import copy
@@ -9,21 +10,24 @@ import logging
 import math
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
-from s3_assets.student.batches import collate, training_batches
+from s3_assets.student.balance import balanced
+from s3_assets.student.batches import collate, pieces, training_batches
+from s3_assets.student.calibration import best_temperature, logs_of
 from s3_assets.student.device import Device, share_the_processor
 from s3_assets.student.errors import StudentError
 from s3_assets.student.features import Embed
 from s3_assets.student.frozen import fit_frozen
-from s3_assets.student.kinds import AnyStudent
-from s3_assets.student.label_head import refuse_labels
+from s3_assets.student.kinds import SingleStudent
+from s3_assets.student.label_head import LabelHead, label_numbers, refuse_labels
+from s3_assets.student.learning_rates import Trial, best_rate
 from s3_assets.student.model import Student, fresh_student
-from s3_assets.student.span_head import refuse_answers
+from s3_assets.student.span_head import SpanHead, refuse_answers
 from s3_assets.student.targets import has_soft, refuse_targets
 from s3_assets.tasks.spec import QaSpec, StudentSpec
 
@@ -39,17 +43,24 @@ class TrainedStudent:
 
     ``history`` has one entry per epoch: epoch (from 1), training_loss, select_loss, select_accuracy; for
     questions also select_f1, and accuracy is the share of exact matches. The three are null without selecting rows.
-    ``seconds`` is wall time of training, loading excluded. A frozen student has no epochs: its history has one entry
-    per strength of the penalty tried (``logistic.INVERSE_STRENGTHS`` in order), ``epochs`` is their number,
-    ``best_epoch`` the one kept, and ``seconds`` include what its texts took to embed.
+    ``seconds`` is wall time of training, loading excluded but for students of rates tried. A frozen student has no
+    epochs: its history has one entry per strength of the penalty tried (``logistic.INVERSE_STRENGTHS`` in order),
+    ``epochs`` is their number, ``best_epoch`` the one kept, and ``seconds`` include what its texts took to embed.
+
+    ``temperature`` is what the student's logits were divided by after training, 1 where they were not; losses in
+    ``history`` are of before. Where ``learning_rates`` were tried, ``tried`` has what each came to (``best_rate``) and
+    ``learning_rate`` is the one taken.
     """
 
-    student: AnyStudent
+    student: SingleStudent
     epochs: int
     best_epoch: int
     history: list[dict[str, float | int | None]]
     seconds: float
     device: str
+    temperature: float = 1.0
+    learning_rate: float | None = None
+    tried: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train_student(
@@ -68,12 +79,15 @@ def train_student(
     there are others). ``training`` may also have the columns weight (Float64; absent: all 1) and, for classifiers,
     soft (a list of probabilities in the order of ``labels``; null: the label is meant). A row's loss is its weight
     times the cross entropy against soft or label; weights are not divided by their sum, so their mean should be 1.
+    ``spec.class_weights`` multiplies them. Rows with one gold_id, where there is that column, are held out together.
 
     Best is the highest accuracy, of answers the highest mean F1, then the lowest loss; the last epoch where ``select``
-    is empty. With ``spec.kind`` frozen see ``frozen.fit_frozen``; only that uses ``vectors``, which give the vectors of
-    single texts as ``spec.weights`` do. The same inputs and seed give the same weights on the same machine. Raises
-    ``StudentError`` for no rows, one class, unknown labels, weights or probabilities that are none, an answer that is
-    not where it should be, and for questions with soft labels or a frozen student.
+    is empty. A classifier is then calibrated on ``select`` (``best_temperature``): its logits are divided, in the
+    weights, so that its loss there is least. With ``spec.kind`` frozen see ``frozen.fit_frozen``; only that uses
+    ``vectors``, which give the vectors of single texts as ``spec.weights`` do. The same inputs and seed give the same
+    weights on the same machine. Raises ``StudentError`` for no rows, one class, unknown labels, weights or
+    probabilities that are none, an answer that is not where it should be, too few rows to try learning rates by, and
+    for questions with soft labels, class weights or a frozen student.
     """
     share_the_processor()
     if qa is not None and spec.kind == "frozen":
@@ -89,19 +103,54 @@ def train_student(
     if qa is not None and has_soft(training):
         raise StudentError("soft labels are probabilities of labels; students that answer questions learn answers")
     refuse_targets(training, labels)
-    if qa is None:
-        refuse_labels(training, select, labels)
-    else:
+    if qa is not None:
+        if spec.class_weights != "none":
+            raise StudentError("student.class_weights: questions have no labels to weigh alike; leave it out")
         refuse_answers(training, select)
+        return _fine_tuned(training, select, labels, spec, seed, qa)
+    refuse_labels(training, select, labels)
+    if spec.class_weights == "balanced":
+        training = balanced(training)
     if spec.kind == "frozen":
-        return _frozen(training, select, labels, spec, seed, vectors)
-    import torch
+        return _calibrated(_frozen(training, select, labels, spec, seed, vectors), select)
+    return _calibrated(_fine_tuned(training, select, labels, spec, seed, None), select)
 
-    # Leaves the caller's random state as it was. One GPU is used, so one is named: torch warns when there are more.
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
-        torch.manual_seed(seed)
-        student = fresh_student(spec.weights, labels, spec.max_length, qa)
-        return _fit(student, training, select, spec, seed)
+
+def _fine_tuned(
+    training: pl.DataFrame, select: pl.DataFrame, labels: Sequence[str], spec: StudentSpec, seed: int, qa: QaSpec | None
+) -> TrainedStudent:
+    began = time.perf_counter()
+
+    def train(rows: pl.DataFrame, judging: pl.DataFrame, options: StudentSpec) -> TrainedStudent:
+        import torch
+
+        # Leaves the caller's random state as it was. One GPU is used, so one is named: torch warns when there are more.
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
+            torch.manual_seed(seed)
+            return _fit(fresh_student(spec.weights, labels, spec.max_length, qa), rows, judging, options, seed)
+
+    def trial(rows: pl.DataFrame, judging: pl.DataFrame, options: StudentSpec) -> Trial:
+        done = train(rows, judging, options)
+        scores = done.history[done.best_epoch - 1]
+        return _rank(scores, (LabelHead if qa is None else SpanHead).ranks_by), scores
+
+    if not spec.learning_rates:
+        return train(training, select, spec)
+    rate, tried = best_rate(trial, training, select, spec, seed)
+    done = train(training, select, spec.model_copy(update={"learning_rate": rate}))
+    return replace(done, seconds=time.perf_counter() - began, learning_rate=rate, tried=tried)
+
+
+def _calibrated(done: TrainedStudent, select: pl.DataFrame) -> TrainedStudent:
+    """``done`` with its logits divided by the temperature at which its loss on ``select`` is least."""
+    if select.is_empty():
+        return done
+    logs = logs_of(done.student.probabilities(select))
+    temperature = best_temperature(logs, label_numbers(select["label"].to_list(), done.student.labels))
+    if temperature == 1 or not done.student.divide_logits(temperature):
+        return done
+    log.info("training: logits divided by %.2f, found on %d rows of selecting gold", temperature, select.height)
+    return replace(done, temperature=temperature)
 
 
 def _frozen(
@@ -135,31 +184,44 @@ def _fit(
     best: tuple[tuple[float, float], int, dict[str, Any]] | None = None
     for epoch in range(1, epochs + 1):
         student.model.train()
-        total, shown = 0.0, time.perf_counter()
+        losses, shown = [], time.perf_counter()
         for place, numbers in enumerate(training_batches(lengths, spec.batch_size, rng), start=1):
-            batch = collate(student.tokenizer, [rows[number] for number in numbers], device)
-            loss = student.loss(batch, targets[numbers])
-            loss.backward()
+            for piece in pieces(numbers, lengths, student.device.tokens):
+                batch = collate(student.tokenizer, [rows[number] for number in piece], device)
+                loss = student.loss(batch, targets[piece])
+                # The gradient of the batch's mean, whatever the pieces.
+                (loss * (len(piece) / len(numbers))).backward()
+                losses.append(loss.detach() * len(piece))
             torch.nn.utils.clip_grad_norm_(student.model.parameters(), LARGEST_GRADIENT_NORM)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            total += loss.item() * len(numbers)
             if time.perf_counter() - shown > SECONDS_BETWEEN_PROGRESS:
                 shown = time.perf_counter()
                 log.info("training: epoch %d of %d, batch %d of %d", epoch, epochs, place, steps_per_epoch)
-        scores = _score(student, select)
+        # Read once an epoch: a GPU would have to be waited for at every step.
+        total, scores = sum(torch.stack(losses).tolist()), _score(student, select)
         history.append({"epoch": epoch, "training_loss": total / len(rows), **scores})
         log.info("training: epoch %d of %d, %s", epoch, epochs, _line(history[-1], time.perf_counter() - began))
-        reached, lost = scores[f"select_{student.head.ranks_by}"], scores["select_loss"]
-        if reached is not None and lost is not None:
-            rank = (reached, -lost)
-            if best is None or rank > best[0]:
-                best = (rank, epoch, copy.deepcopy(student.model.state_dict()))
+        if select.is_empty():
+            continue
+        rank = _rank(history[-1], student.head.ranks_by)
+        if best is None or rank > best[0]:
+            best = (rank, epoch, copy.deepcopy(student.model.state_dict()))
+        waited = spec.patience is not None and epoch - best[1] >= spec.patience
+        if waited and spec.min_steps <= epoch * steps_per_epoch < epochs * steps_per_epoch:
+            log.info("training: ended after epoch %d of %d, none better than epoch %d", epoch, epochs, best[1])
+            break
     if best is not None:
         student.model.load_state_dict(best[2])
-    best_epoch = best[1] if best is not None else epochs
-    return TrainedStudent(student, epochs, best_epoch, history, time.perf_counter() - began, str(student.device))
+    seconds, best_epoch = time.perf_counter() - began, best[1] if best is not None else len(history)
+    return TrainedStudent(student, len(history), best_epoch, history, seconds, str(student.device))
+
+
+def _rank(scores: Mapping[str, float | int | None], measure: str) -> tuple[float, float]:
+    """Of an epoch with selecting rows, the higher the better: its measure, then its loss."""
+    reached, lost = scores[f"select_{measure}"], scores["select_loss"]
+    return (0.0 if reached is None else reached), -(math.inf if lost is None else lost)
 
 
 def _optimizer(model: Any, spec: StudentSpec, steps: int) -> tuple[Any, Any]:
