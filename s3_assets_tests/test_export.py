@@ -240,7 +240,7 @@ def test_the_command_says_what_it_wrote(command, tiny_student, tmp_path):
 def test_onnx_names_what_is_missing(single, tmp_path, monkeypatch):
     task, warehouse = single
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ExportError, match=r"pip install 's3-assets\[onnx\]'"):
+    with pytest.raises(ExportError, match=r"pip install --editable '\.\[onnx\]'"):
         export_student(task, warehouse, tmp_path / "out", onnx=True)
     declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]["onnx"]
     assert {word.partition(">")[0] for word in declared} == set(PACKAGES)

@@ -27,7 +27,7 @@ def export(
     rows_format: Annotated[
         DatasetFormat, typer.Option("--format", help="How the rows it learned from are written.")
     ] = DatasetFormat.parquet,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write the model as ONNX too; needs s3-assets[onnx].")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write the model as ONNX too; needs the extra onnx.")] = False,
     push: Annotated[
         str | None,
         typer.Option(

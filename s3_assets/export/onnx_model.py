@@ -30,7 +30,9 @@ def refuse_without_packages() -> None:
     """``ExportError`` naming the pip extra, where a package that writes ONNX is missing."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise ExportError(f"--onnx needs {', '.join(missing)}; install them with pip install 's3-assets[onnx]'")
+        raise ExportError(
+            f"--onnx needs {', '.join(missing)}; install them, in the project's folder, with .venv/bin/pip install --editable '.[onnx]'"
+        )
 
 
 def write_onnx(folder: Path, *, questions: bool) -> float:
