@@ -8,9 +8,9 @@ Rows are drawn from the pool of a pack of real text, gold is the pack's. Every m
 each seed the ways take turns. All train minilm on the same rows with the same batch size, epochs and learning rate, and
 are timed from the loaded checkpoint to the trained model, tokenising included:
 
-* ours: ``train_student``, which also scores selecting gold (100 rows) after each epoch and keeps the best;
+* ours: ``train_student``, which also scores selecting gold (100 rows) after each epoch, keeps the best, calibrates it;
 * Trainer: transformers' ``Trainer`` with ``DataCollatorWithPadding`` and defaults for all else: dynamic padding, rows
-  in random order. It needs accelerate and is left out without it;
+  in random order, texts cut where ours are. It needs accelerate and is left out without it;
 * the paper's: every row padded to 512 tokens, float32, a loop of its own. ``--steps`` of them are timed (0: all), the
   rest is taken to last as long. Its accuracy is that of the same loop with rows padded to the longest of their batch,
   trained through: what a mask hides does not change what is computed.

@@ -189,7 +189,7 @@ def _put_round(warehouse: Warehouse, round_: int, gold: Rows, accepted: Rows) ->
         predictions.append(
             {"model_id": model, "gold_id": row["gold_id"], "split": split, "label": label, "prediction": predicted}
             | {"correct": correct, "probability": own if correct else 1 - own, "label_probability": own}
-            | {"loss": round(-float(np.log(own)), 3)}
+            | {"loss": round(-float(np.log(own)), 3), "doubt": 1 - own if split == "steer" else None}
         )
     _put(warehouse, "predictions", key, predictions)
     texts = {row["gold_id"]: row["text"] for row in gold}

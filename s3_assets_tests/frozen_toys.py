@@ -6,7 +6,7 @@ Belongs here: the vectors, training on them. Does not belong here: tests, rows o
 import numpy as np
 
 from s3_assets.student.train import TrainedStudent, train_student
-from s3_assets.tasks.spec import StudentSpec
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.tiny_student import LABELS, toy_rows
 
 WORDS = ("lovely", "bright", "fun", "dull", "grim", "slow", "the", "film", "plot", "was")

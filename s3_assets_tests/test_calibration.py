@@ -28,7 +28,8 @@ from s3_assets.student.load import load_student
 from s3_assets.student.model import fresh_student
 from s3_assets.student.train import train_student
 from s3_assets.tasks.load import Task
-from s3_assets.tasks.spec import QaSpec, StudentSpec
+from s3_assets.tasks.spec import QaSpec
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.frozen_toys import SPEC, by_words
 from s3_assets_tests.frozen_toys import train as train_frozen
 from s3_assets_tests.test_training_options import filled, task_with
@@ -225,12 +226,10 @@ def round_of(task: Task, place: Path, seed_set: pl.DataFrame, gold: pl.DataFrame
     return train_round(task, Warehouse(place), RoundKey("small", "own", 0, 1), seed_set, gold_in_use(task, gold))
 
 
-@pytest.mark.parametrize(("kind", "ensemble"), [("fine_tuned", True), ("frozen", False)])
-def test_students_of_folds_calibrate_all_students_of_a_round(
-    tmp_path, checkpoint, gold, seed_set, kind, ensemble, monkeypatch
-):
+@pytest.mark.parametrize("kind", ["fine_tuned", "frozen"])
+def test_students_of_folds_calibrate_all_students_of_a_round(tmp_path, checkpoint, gold, seed_set, kind, monkeypatch):
     student = {"kind": kind, "max_length": 32, "epochs": 2, "learning_rate": 3e-3}
-    task = task_with(tmp_path, checkpoint, student, cross_fit=2, ensemble=ensemble)
+    task = task_with(tmp_path, checkpoint, student, cross_fit=2)
     done = round_of(task, tmp_path / "calibrated", seed_set, gold)
     with monkeypatch.context() as patch:
         patch.setattr(round_training, "held_out_temperature", lambda _: 1.0)
@@ -251,6 +250,66 @@ def test_students_of_folds_calibrate_all_students_of_a_round(
         done.predictions.filter(split="test")["probability"].to_list(), abs=1e-6
     )
     assert done.predictions["margin"].null_count() == 0
+    assert doubts_of(done) == pytest.approx(doubts_of(raw))
+    assert doubts_of(raw) == pytest.approx((1 - of_steering(raw)["label_probability"]).to_list())
+    assert done.predictions.filter(split="test")["doubt"].null_count() == test.height
+
+
+def of_steering(done: TrainedRound) -> pl.DataFrame:
+    return done.predictions.filter(split="steer").sort("gold_id")
+
+
+def doubts_of(done: TrainedRound) -> list[float]:
+    return of_steering(done)["doubt"].to_list()
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_doubt_is_of_before_calibration_on_selecting_gold_too(tmp_path, checkpoint, gold, seed_set, folds, monkeypatch):
+    options = {"base": "s3", "steers": "steer", "cross_fit": folds}
+    task = task_with(tmp_path, checkpoint, {"kind": "frozen", "max_length": 32}, **options)
+    monkeypatch.setattr(student_training, "best_temperature", lambda *_: 2.5)
+    done = round_of(task, tmp_path / "calibrated", seed_set, gold)
+    monkeypatch.setattr(student_training, "best_temperature", lambda *_: 1.0)
+    raw = round_of(task, tmp_path / "raw", seed_set, gold)
+    assert done.row["temperature"][0] == 2.5
+    assert doubts_of(done) == pytest.approx((1 - of_steering(raw)["label_probability"]).to_list())
+    assert not of_steering(done)["label_probability"].equals(of_steering(raw)["label_probability"])
+
+
+@pytest.mark.parametrize("option", ["ensemble", "distil"])
+def test_what_folds_say_calibrates_no_ensemble_and_none_that_learned_soft_labels(
+    tmp_path, checkpoint, gold, seed_set, option, monkeypatch
+):
+    """What is saved answers as if nothing were calibrated; what students of folds say is calibrated all the same."""
+    task = task_with(tmp_path, checkpoint, {"kind": "frozen", "max_length": 32}, cross_fit=2, **{option: True})
+    done = round_of(task, tmp_path / "calibrated", seed_set, gold)
+    with monkeypatch.context() as patch:
+        patch.setattr(round_training, "held_out_temperature", lambda _: 1.0)
+        raw = round_of(task, tmp_path / "raw", seed_set, gold)
+    for column in ("temperature", "weights_digest"):
+        assert done.row[column][0] == raw.row[column][0], column
+    assert done.row["temperature"][0] == 1.0
+    losses = [one.predictions.group_by("split").agg(pl.col("loss").mean()).sort("split") for one in (done, raw)]
+    (steer, test), (raw_steer, raw_test) = (one["loss"].to_list() for one in losses)
+    assert steer < raw_steer
+    assert test == raw_test
+
+
+def test_members_of_an_ensemble_are_not_calibrated_on_selecting_gold(tmp_path, checkpoint, gold, seed_set, monkeypatch):
+    options = {"base": "s3", "steers": "steer", "cross_fit": 2}
+    student = {"kind": "frozen", "max_length": 32}
+    monkeypatch.setattr(student_training, "best_temperature", lambda *_: 3.0)
+    together = task_with(tmp_path / "together", checkpoint, student, ensemble=True, **options)
+    done = round_of(together, tmp_path / "w", seed_set, gold)
+    alone = round_of(task_with(tmp_path / "alone", checkpoint, student, **options), tmp_path / "a", seed_set, gold)
+    monkeypatch.setattr(student_training, "best_temperature", lambda *_: 1.0)
+    raw = round_of(together, tmp_path / "raw", seed_set, gold)
+    assert (done.row["temperature"][0], alone.row["temperature"][0]) == (1.0, 3.0)
+    own, plain = (one.predictions.filter(pl.col("fold").is_null()) for one in (done, raw))
+    assert own["loss"].to_list() == pytest.approx(plain["loss"].to_list())
+    # What students of folds say is as without the ensemble.
+    of_folds, apart = (one.predictions.filter(pl.col("fold").is_not_null()) for one in (done, alone))
+    assert of_folds["loss"].equals(apart["loss"])
 
 
 def test_test_gold_has_no_part_in_the_temperature(tmp_path, checkpoint, gold, seed_set):

@@ -44,10 +44,16 @@ def cards(facts, repo=None):
     return model_card(facts, Model(64), repo), dataset_card(facts, rows_of(facts), "train.parquet")
 
 
-def declaring(facts, **teacher_keys):
-    spec = facts.task.spec
-    changed = spec.model_copy(update={"teacher": spec.teacher.model_copy(update=teacher_keys)})
-    return replace(facts, task=replace(facts.task, spec=changed))
+def declaring(facts, **keys):
+    return replace(facts, task=replace(facts.task, spec=facts.task.spec.model_copy(update=keys)))
+
+
+def taught_by(facts, **teacher_keys):
+    return declaring(facts, teacher=facts.task.spec.teacher.model_copy(update=teacher_keys))
+
+
+def trained_from(facts, weights):
+    return replace(facts, chosen=replace(facts.chosen, row=facts.row | {"weights": weights}))
 
 
 def test_metadata_is_what_the_hub_expects(single):
@@ -75,11 +81,42 @@ def test_metadata_is_what_the_hub_expects(single):
 def test_the_checkpoint_is_named_where_it_has_a_name(single):
     facts, _ = single
     for weights, name in (("minilm", "sentence-transformers/all-MiniLM-L6-v2"), ("owner/small", "owner/small")):
-        named = replace(facts, chosen=replace(facts.chosen, row=facts.row | {"weights": weights}))
-        assert ModelCard(cards(named)[0]).data.base_model == name
+        assert ModelCard(cards(trained_from(facts, weights))[0]).data.base_model == name
     card, _ = cards(facts)
     assert facts.row["weights"] not in card
     assert "a checkpoint in a local folder" in card
+
+
+def test_a_path_never_becomes_a_name_on_the_hub(single, monkeypatch, tmp_path):
+    facts, _ = single
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "beside").mkdir(parents=True)
+    (facts.task.folder / "runs" / "own").mkdir(parents=True)
+    paths = ("runs/small/last", "C:\\runs\\small", "~/small", "./small", "/srv/small", "runs/beside", "runs/own")
+    for path in paths:
+        assert trained_from(facts, path).base_model(None) is None, path
+        card, _ = cards(trained_from(facts, path))
+        assert path not in card
+        assert "a checkpoint in a local folder" in card
+
+
+def test_the_encoder_that_stands_in_is_the_base(single):
+    facts, _ = single
+    found = trained_from(facts, "owner/reads-and-writes")
+    for stands_in, name in ((True, "sentence-transformers/all-MiniLM-L6-v2"), (False, "owner/reads-and-writes")):
+        card = model_card(found, Model(64, Agreement(9, 9, 0.0, stands_in)))
+        assert ModelCard(card).data.base_model == name
+        assert f"`{name}`, kept as it is" in card
+
+
+def test_a_licence_is_declared_where_one_is_given(single):
+    facts, _ = single
+    model, rows = model_card(facts, Model(64), None, "mit"), dataset_card(facts, rows_of(facts), "train.jsonl", "mit")
+    assert ModelCard(model).data.license == DatasetCard(rows).data.license == "mit"
+    for card in (model, rows):
+        assert "`mit`, as whoever exported" in card
+        assert "None is given here" not in card
+    assert all("None is given here" in card for card in cards(facts))
 
 
 def test_figures_are_those_of_the_round_with_wilson_intervals(single):
@@ -119,8 +156,8 @@ def test_a_teacher_is_called_what_it_is_and_never_by_its_address(single):
     assert teacher(facts.task) == "the embedded teacher, a grammar without a model"
     assert all("Not an LLM result" in card for card in cards(facts))
     address = "https://user:sk-1@models.example/v1?key=sk-2"
-    asked = declaring(facts, backend="openai", model="writer-1", base_url=address, extra={"key": "sk-3"})
-    simulated = declaring(asked, name="simulated-reviews")
+    asked = taught_by(facts, backend="openai", model="writer-1", base_url=address, extra={"key": "sk-3"})
+    simulated = taught_by(asked, name="simulated-reviews")
     for told in (*cards(asked), *cards(simulated)):
         assert "sk-" not in told
         assert "models.example" not in told
@@ -128,9 +165,51 @@ def test_a_teacher_is_called_what_it_is_and_never_by_its_address(single):
     assert "Not an LLM result" not in cards(asked)[0]
     assert "a simulated teacher (simulated-reviews), which is no LLM" in cards(simulated)[1]
     assert "writer-1" not in cards(simulated)[0]
-    local = declaring(facts, backend="transformers", model=str(facts.task.folder))
+    local = taught_by(facts, backend="transformers", model=str(facts.task.folder))
     assert str(facts.task.folder) not in cards(local)[0]
     assert "a model in a local folder, run with transformers" in cards(local)[0]
+
+
+@pytest.mark.parametrize("backend", ["openai", "transformers"])
+@pytest.mark.parametrize("path", ["/home/ana/writer", "~/writer", "../writer", "D:\\writer", "models/ana/writer"])
+def test_a_teacher_s_path_is_not_told(single, backend, path):
+    facts, _ = single
+    for keys in ({"model": path}, {"model": "owner/writer", "name": path}, {"model": path, "name": "writer-1"}):
+        for card in cards(taught_by(facts, backend=backend, **keys)):
+            assert path not in card
+    named = cards(taught_by(facts, backend=backend, model=path, name="writer-1"))[0]
+    assert "declared as writer-1" in named
+
+
+def brought(facts, rows):
+    """``facts`` as if the task had brought its first ``rows`` rows."""
+    origin = pl.when(pl.int_range(pl.len()) < rows).then(pl.lit("user")).otherwise("origin").alias("origin")
+    return declaring(replace(facts, seed_set=facts.seed_set.with_columns(origin)), seed_rows="seed.csv")
+
+
+def test_rows_that_the_task_brought_are_not_the_teacher_s(single):
+    facts, _ = single
+    rows = facts.seed_set.height
+    both, own = brought(facts, 24), brought(facts, rows)
+    card, told = cards(both)
+    assert f"Trained on 24 rows that the task brought and {rows - 24} rows that a teacher wrote" in card
+    assert "# small: rows brought by the task and rows written by a model\n" in told
+    assert "a seed set of 24 rows that the task brought, and rows extrapolated" in told
+    assert "Nobody checked the rows that the teacher wrote one by one" in told
+    data = DatasetCard(told).data.to_dict()
+    assert data["annotations_creators"] == data["language_creators"] == ["machine-generated", "other"]
+    assert "synthetic" in data["tags"]
+    assert "&id" not in told
+    card, told = cards(own)
+    assert f"Trained on {rows} rows that the task brought; a teacher wrote none of them" in card
+    assert "learned the teacher's errors" not in card
+    assert "synthetic-data" not in ModelCard(card).data.tags
+    assert "# small: rows brought by the task\n" in told
+    assert "Written by" not in told
+    data = DatasetCard(told).data.to_dict()
+    assert data["annotations_creators"] == ["other"]
+    assert data["tags"] == ["s3-assets"]
+    assert DatasetCard(cards(facts)[1]).data.to_dict()["annotations_creators"] == ["machine-generated"]
 
 
 def test_no_text_of_gold_is_told(single, pair, questions):
@@ -138,6 +217,16 @@ def test_no_text_of_gold_is_told(single, pair, questions):
         told = "\n".join(cards(facts))
         kept = set(facts.gold_rows["text"]) | set(facts.gold_rows["text2"]) - {None}
         assert not [text for text in kept if text in told]
+
+
+def test_a_row_that_repeats_gold_is_no_example(single):
+    facts, _ = single
+    short = facts.gold_rows.filter(pl.col("text").str.len_chars() < 100)["text"][0]
+    repeating = facts.seed_set.with_columns(
+        text=pl.when(pl.int_range(pl.len()) == 0).then(pl.lit(short)).otherwise("text")
+    )
+    assert facts.seed_set["text"][0] in cards(facts)[0]
+    assert short not in cards(replace(facts, seed_set=repeating))[0]
 
 
 def test_texts_kept_from_gold_are_admitted(single, pair, questions):
@@ -148,6 +237,14 @@ def test_texts_kept_from_gold_are_admitted(single, pair, questions):
         assert "No row of gold is in it" in cards(facts)[1]
     assert "without gold." in cards(single[0])[0]
     assert "without gold (but with the contexts of steering gold)." in cards(questions)[0]
+    # Whatever round 0 was written for, rows of later rounds are written for steering gold.
+    for keys, first in (
+        ({"contexts": "contexts.csv"}, "the task's file of contexts"),
+        ({"seed_rows": "seed.csv"}, "the rows the task brought"),
+    ):
+        card, told = cards(declaring(pair, **keys))
+        assert f"they are those of {first} and, from round 1 on, steering gold, word for word" in told
+        assert f"with the first texts of {first} and, from round 1 on, steering gold)" in card
 
 
 def test_sizes_are_told_by_label_and_round(single, questions):

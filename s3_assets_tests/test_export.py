@@ -11,8 +11,11 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 import yaml
+from huggingface_hub.utils import filter_repo_objects
 
+from s3_assets.cli.export import export
 from s3_assets.export import folder as export_folder
+from s3_assets.export import onnx_model
 from s3_assets.export.errors import ExportError
 from s3_assets.export.folder import export_student, is_export
 from s3_assets.export.hub import TOKEN_VARIABLE, push
@@ -174,16 +177,31 @@ def test_a_folder_that_is_there_stays_unless_it_is_an_export(single, tmp_path):
         export_student(task, warehouse, own, force=True)
     assert [file.name for file in own.iterdir()] == ["README.md"]
     export_student(task, warehouse, tmp_path / "out")
-    (tmp_path / "out" / "more.txt").write_text("mine")
     with pytest.raises(ExportError, match="--force"):
         export_student(task, warehouse, tmp_path / "out")
     # A licence that a person added makes it no other folder.
     card = tmp_path / "out" / "README.md"
     card.write_text(card.read_text().replace("---\n", "---\nlicense: mit\n", 1))
     assert is_export(tmp_path / "out")
-    export_student(task, warehouse, tmp_path / "out", force=True)
-    assert not (tmp_path / "out" / "more.txt").exists()
+    export_student(task, warehouse, tmp_path / "out", shape=DatasetFormat.jsonl, force=True)
+    assert not (tmp_path / "out" / "dataset" / "train.parquet").exists()
     assert sorted(place.name for place in tmp_path.iterdir()) == ["out", "own"]
+
+
+def test_force_deletes_nothing_that_no_export_writes(single, tmp_path):
+    task, warehouse = single
+    out = tmp_path / "out"
+    export_student(task, warehouse, out)
+    (out / "onnx").mkdir()
+    for place in ("onnx/model.onnx", "LICENSE", "dataset/notes.txt", "onnx/model_int8.onnx"):
+        (out / place).write_text("mine")
+    for place in (".git", "checkpoints", "own.model"):
+        (out / place).mkdir()
+    with pytest.raises(ExportError, match="which this command did not write") as raised:
+        export_student(task, warehouse, out, force=True)
+    named = ".git, LICENSE, checkpoints, own.model, dataset/notes.txt, onnx/model_int8.onnx,"
+    assert f"holds {named} which" in str(raised.value)
+    assert (out / "LICENSE").read_text() == "mine"
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -197,11 +215,20 @@ def test_an_export_that_fails_leaves_what_was(single, tmp_path, monkeypatch, the
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export_folder, "dataset_card", fails)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ExportError, match=r"out: cannot be written \(No space left on device\)"):
         export_student(task, warehouse, tmp_path / "out", force=True)
     assert [place.name for place in tmp_path.iterdir()] == (["out"] if there else [])
     if there:
         assert (tmp_path / "out" / "README.md").read_text() == before
+
+
+def test_what_cannot_be_read_is_not_said_to_be_unwritable(home, tmp_path, monkeypatch, small_task):
+    def fails(*_):
+        raise OSError(5, "Input/output error", "/store/part.parquet")
+
+    monkeypatch.setattr(export_folder, "choose_student", fails)
+    with pytest.raises(OSError, match=r"part\.parquet"):
+        export(small_task.name, tmp_path / "out")
 
 
 def test_several_students_are_no_single_model(single, tmp_path):
@@ -225,6 +252,14 @@ def test_the_command_says_what_it_wrote(command, tiny_student, tmp_path):
     assert "dataset/train.parquet: 24 rows it learned from" in said
     assert f'pipeline("text-classification", "{tmp_path / "out"}")' in said
     assert "No licence" in said
+    code, said, _ = command("export", task.name, "--to", str(tmp_path / "licensed"), "--license", "apache-2.0")
+    assert code == 0
+    assert "No licence" not in said
+    for place in ("README.md", "dataset/README.md"):
+        assert "\nlicense: apache-2.0\n" in (tmp_path / "licensed" / place).read_text()
+    code, _, error = command("export", task.name, "--to", str(tmp_path / "more"), "--license", "MIT License")
+    assert code == 2
+    assert "write it as the hub does" in error
     code, said, error = command("export", task.name, "--to", str(tmp_path / "out"))
     assert (code, said) == (2, "")
     assert "--force" in error
@@ -244,6 +279,19 @@ def test_onnx_names_what_is_missing(single, tmp_path, monkeypatch):
         export_student(task, warehouse, tmp_path / "out", onnx=True)
     declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]["onnx"]
     assert {word.partition(">")[0] for word in declared} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("failure", [NotImplementedError("no such\noperator"), RuntimeError()])
+def test_what_the_exporter_stumbles_over_is_told(exported, monkeypatch, failure):
+    def fails(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(onnx_model, "refuse_without_packages", lambda: None)
+    monkeypatch.setattr("torch.onnx.export", fails)
+    why = ": no such" if str(failure) else ""
+    said = rf"cannot be written as ONNX \({type(failure).__name__}{why}\); leave out --onnx"
+    with pytest.raises(ExportError, match=said):
+        onnx_model.write_onnx(exported, questions=False)
 
 
 @pytest.mark.onnx
@@ -269,10 +317,11 @@ def test_metadata_of_both_cards_can_be_read(single, tmp_path):
 
 
 class FakeHub:
-    """Keeps what is said to the hub; repositories in ``public`` are there and public."""
+    """Keeps what is said to the hub; repositories in ``public`` are there and public, ``files`` lie in each."""
 
-    def __init__(self, public=(), refuses=None):
+    def __init__(self, public=(), refuses=None, files=()):
         self.said, self.public, self.refuses, self.token = [], public, refuses, None
+        self.files, self.deleted = files, {}
 
     def __call__(self, token):
         self.token = token
@@ -287,10 +336,14 @@ class FakeHub:
         made = {kind: private for what, kind, _, private in self.said if what == "create"}
         return SimpleNamespace(private=made[repo_type] and repo_type not in self.public)
 
-    def upload_folder(self, *, repo_id, folder_path, repo_type, ignore_patterns, commit_message):
+    def upload_folder(self, *, repo_id, folder_path, repo_type, ignore_patterns, delete_patterns, commit_message):
         if self.refuses is not None:
             raise self.refuses
         self.said.append(("upload", repo_type, repo_id, folder_path, ignore_patterns))
+        # What is sent in the same commit is not deleted.
+        sent = {file.relative_to(folder_path).as_posix() for file in folder_path.rglob("*")}
+        ours = filter_repo_objects(self.files, allow_patterns=delete_patterns)
+        self.deleted[repo_type] = sorted(set(ours) - sent)
 
 
 @pytest.fixture
@@ -313,6 +366,15 @@ def test_model_and_rows_are_sent_to_the_hub(exported, monkeypatch):
         ("upload", "dataset", "ana/reviews", exported / "dataset", None),
     ]
     assert "hf_token" not in everything(exported)
+
+
+def test_files_of_an_earlier_export_do_not_stay_on_the_hub(exported, monkeypatch):
+    earlier = ("onnx/model.onnx", "train.jsonl", "train.parquet", "vocab.txt", "model.safetensors")
+    own = ("LICENSE", ".gitattributes", "onnx/model_int8.onnx", "pictures/curve.png", "README.md", "handler.py")
+    hub = FakeHub(files=(*earlier, *own))
+    monkeypatch.setattr("huggingface_hub.HfApi", hub)
+    push(exported, "ana/reviews", "hf_token", private=True, dataset="dataset")
+    assert hub.deleted == {"model": ["onnx/model.onnx", "vocab.txt"], "dataset": ["train.jsonl"]}
 
 
 def test_nothing_private_is_sent_where_everybody_can_see_it(exported, monkeypatch):

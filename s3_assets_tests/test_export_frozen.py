@@ -16,7 +16,7 @@ from s3_assets.student.logistic import Logistic
 from s3_assets.student.model import quiet
 from s3_assets.student.train import train_student
 from s3_assets.student.weights import MINILM
-from s3_assets.tasks.spec import StudentSpec
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.exported import single_loop
 from s3_assets_tests.fakes import DEMO_FOLDER
 from s3_assets_tests.tiny_student import make_tiny_student
@@ -126,6 +126,20 @@ def test_half_the_digits_are_enough(tiny_student):
         with torch.inference_mode():
             said = torch.softmax(model.to(dtype)(**batch).logits.double(), dim=-1).numpy()
         assert np.abs(said - wanted).max() < most
+
+
+def test_the_encoder_that_stands_in_for_a_model_that_reads_and_writes_is_told(tiny_student, tmp_path, monkeypatch):
+    import transformers
+
+    from s3_assets.student import embeddings
+
+    transformers.T5Config(vocab_size=8, d_model=8, num_layers=1, num_heads=1).save_pretrained(tmp_path / "t5")
+    for module in (embeddings, frozen_encoder):
+        monkeypatch.setattr(module, "MINILM", str(tiny_student))
+    for weights, stands_in in ((tmp_path / "t5", True), (tiny_student, False)):
+        student = student_on(weights, TEXTS[:20])
+        found = agreement(student, *standard_model(student, ()), TEXTS[:20])
+        assert (found.stands_in, found.same) == (stands_in, 20)
 
 
 def test_the_caller_s_random_state_stays(tiny_student):

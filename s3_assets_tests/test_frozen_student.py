@@ -1,22 +1,24 @@
 """The frozen student: what its head is fitted on, how its strength is chosen, and that it survives the disk."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
 import pytest
 
-from s3_assets.student import frozen, logistic
+from s3_assets.student import embeddings, frozen, logistic
+from s3_assets.student.embeddings import checkpoint_digest
 from s3_assets.student.features import text_features
 from s3_assets.student.frozen import FrozenStudent, load_frozen
 from s3_assets.student.load import load_student
 from s3_assets.student.logistic import INVERSE_STRENGTHS, fits, fitted, held_out_losses
 from s3_assets.student.model import Student, fresh_student
 from s3_assets.student.train import train_student
-from s3_assets.student.weights import WeightsError, resolve_weights, weights_digest
+from s3_assets.student.weights import MINILM_SHA256, WeightsError, resolve_weights, weights_digest
 from s3_assets.tasks.spec import QaSpec
 from s3_assets_tests.frozen_toys import SPEC, by_words, train
-from s3_assets_tests.tiny_student import LABELS, toy_questions, toy_rows
+from s3_assets_tests.tiny_student import LABELS, make_tiny_student, toy_questions, toy_rows
 
 
 def with_wrong(count: int, wrong: int) -> pl.DataFrame:
@@ -250,9 +252,46 @@ def test_without_a_cache_the_checkpoint_embeds(tiny_student, tmp_path):
     assert load_student(tmp_path / "m_1").predict(test).equals(own.student.predict(test))
 
 
+def test_the_checkpoint_is_loaded_once_however_often_a_student_is_asked(tiny_student, tmp_path, monkeypatch):
+    loaded, load = [], embeddings.load_encoder
+    monkeypatch.setattr(embeddings, "load_encoder", lambda weights: loaded.append(weights) or load(weights))
+    spec = SPEC.model_copy(update={"weights": str(tiny_student)})
+    train_student(toy_rows(10, 0), toy_rows(0, 0), LABELS, spec, 0).student.save(tmp_path / "m_1")
+    assert loaded.pop() == str(tiny_student)
+    student = load_frozen(tmp_path / "m_1")
+    assert not loaded
+    for number in range(3):
+        student.predict(toy_rows(4, number))
+    assert loaded == [str(tiny_student)]
+
+
+def test_another_checkpoint_of_the_same_name_is_refused(tiny_student, tmp_path):
+    weights, saved = tmp_path / "weights", tmp_path / "m_1"
+    shutil.copytree(tiny_student, weights)
+    spec = SPEC.model_copy(update={"weights": str(weights)})
+    train_student(toy_rows(10, 0), toy_rows(0, 0), LABELS, spec, 0, vectors=by_words).student.save(saved)
+    written = json.loads((saved / "config.json").read_text())
+    assert written["encoder_sha256"] == weights_digest(weights)
+    make_tiny_student(weights, toy_rows(40, 3)["text"].to_list())
+    assert weights_digest(weights) != written["encoder_sha256"]
+    with pytest.raises(WeightsError, match="not those that this frozen student was trained on"):
+        load_frozen(saved).predict(toy_rows(2, 1))
+    (weights / "model.safetensors").rename(weights / "other.safetensors")
+    with pytest.raises(WeightsError, match=r"no one model\.safetensors is there"):
+        load_frozen(saved).predict(toy_rows(2, 1))
+    # Folders of before it was noted say nothing of it; neither do hub names, whose files may be anywhere.
+    (weights / "other.safetensors").rename(weights / "model.safetensors")
+    del written["encoder_sha256"]
+    (saved / "config.json").write_text(json.dumps(written))
+    assert load_frozen(saved, by_words).encoder_digest is None
+    assert load_frozen(saved).embed(["a film"]).shape == (1, 32)
+    assert checkpoint_digest("nowhere/at_all") is None
+    assert checkpoint_digest("minilm") == MINILM_SHA256
+
+
 def test_the_cache_is_asked_instead_of_the_checkpoint(monkeypatch):
     asked = []
-    monkeypatch.setattr(frozen, "embed", lambda *said, **more: pytest.fail("the checkpoint was asked"))
+    monkeypatch.setattr(embeddings, "load_encoder", lambda *_: pytest.fail("the checkpoint was asked"))
     done = train_student(
         toy_rows(10, 0), toy_rows(4, 1), LABELS, SPEC, 0, vectors=lambda texts: asked.extend(texts) or by_words(texts)
     )

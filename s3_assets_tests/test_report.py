@@ -208,7 +208,7 @@ def test_it_can_be_traced_to_its_parts(page, task, warehouse):
 
 def test_what_is_stale_is_named(page, page_without_vectors):
     """Drift by vectors is another declaration than that of the parts."""
-    assert "drift of round 1 (its inputs or its declaration changed)" in page.text
+    assert "drift of round 1 (its inputs, its declaration or the version of s3-assets changed)" in page.text
     assert "Inputs of these changed" not in page_without_vectors.text
 
 
@@ -268,6 +268,18 @@ def test_errors_are_followed_through_the_rounds(page, task, warehouse):
         assert not predictions.filter(gold_id=gold[text], round=0)["correct"].item()
         mine = written.filter(gold_id=gold[text])["text"].to_list()
         assert sum(text in one["text"] for text in mine) >= min(3, len(mine))
+
+
+def test_predictions_of_an_earlier_version_are_read_beside_new_ones(task, warehouse, tmp_path):
+    found = Warehouse(tmp_path / "warehouse")
+    found.write("gold", {"task": "small"}, warehouse.live("gold", {"task": "small"}).read())
+    for round_ in range(2):
+        key, said = loop_key(task, round_).columns(), part(warehouse, "predictions", task, round_)
+        written = found.write("predictions", key, said)
+        if round_ == 0:
+            said.drop("margin").write_parquet(written.path)
+            found.write("extrapolated_set", key, part(warehouse, "extrapolated_set", task, round_))
+    assert read_examples(task, found, [0, 1]) == read_examples(task, warehouse, [0, 1]) != []
 
 
 def test_no_text_of_test_or_selecting_gold_is_on_it(page, warehouse):

@@ -24,7 +24,7 @@ from s3_assets.resources import WarehouseResource
 from s3_assets.sensors import NextRun, next_run
 from s3_assets.store.catalog import connect
 from s3_assets.store.parts import RoundKey, Warehouse, round_name
-from s3_assets.tasks.spec import StudentSpec
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.fakes import LOOSE, write_task
 
 ROUND = ("seed_set", "trained_model", "error_set", "drift")

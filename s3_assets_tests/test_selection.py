@@ -47,7 +47,7 @@ def basis(task, wrong=12, **keys):
     )
     right = [0.9] * (steer.height - wrong)
     said = steer.select("gold_id").with_columns(
-        pl.Series("label_probability", own + right), pl.lit(None, pl.Float64).alias("f1")
+        pl.Series("doubt", [1 - one for one in own + right]), pl.lit(None, pl.Float64).alias("f1")
     )
     shares = dict(steer["label"].value_counts().iter_rows())
     return Basis(steer, errors, **{"said": said, "shares": shares, **keys})
@@ -210,7 +210,7 @@ def test_by_doubt_every_steering_row_counts_by_what_the_student_does_not_know(tm
     task = tried(tmp_path, by="doubt", rows={"per_round": 200})
     known = basis(task)
     wanted, choice = asked(choose(task, known, 0)), choose(task, known, 0)
-    doubt = dict(known.said.select("gold_id", 1 - pl.col("label_probability")).iter_rows())
+    doubt = dict(known.said.select("gold_id", "doubt").iter_rows())
     total = sum(doubt.values())
     assert sum(wanted.values()) == 200
     assert all(abs(wanted.get(one, 0) - 200 * share / total) < 1 for one, share in doubt.items())
@@ -224,7 +224,7 @@ def test_by_doubt_every_steering_row_counts_by_what_the_student_does_not_know(tm
 
 def test_equal_doubts_are_decided_by_the_seed(tmp_path):
     known = basis(tried(tmp_path, by="doubt"))
-    even = known.said.with_columns(pl.lit(0.5).alias("label_probability"))
+    even = known.said.with_columns(pl.lit(0.5).alias("doubt"))
     rows = {"per_round": 5}
     first = [
         set(asked(choose(write_seeded(tmp_path, seed, rows), Basis(known.steer, known.errors, said=even), 0)))
@@ -246,7 +246,7 @@ def write_seeded(folder, seed, rows):
 def test_questions_are_doubted_by_f1(tmp_path):
     from s3_assets.selection.errors import doubts
 
-    said = pl.DataFrame({"gold_id": ["a", "b"], "label_probability": [0.1, 0.1], "f1": [1.0, 0.25]})
+    said = pl.DataFrame({"gold_id": ["a", "b"], "doubt": [0.9, 0.9], "f1": [1.0, 0.25]})
     assert doubts(said, "qa") == {"a": 0.0, "b": 0.75}
     assert doubts(said, "single") == {"a": 0.9, "b": 0.9}
 
@@ -360,7 +360,7 @@ def test_what_a_cap_cuts_goes_to_others(tmp_path):
         assert max(wanted.values()) == 2, options
         # Six errors have room for 12 rows.
         assert sum(wanted.values()) == (12 if "keep" in options else 20), options
-    sure = known.said.with_columns(label_probability=pl.when(pl.int_range(pl.len()) < 12).then(0.1).otherwise(0.99))
+    sure = known.said.with_columns(doubt=pl.when(pl.int_range(pl.len()) < 12).then(0.9).otherwise(0.01))
     doubted = Basis(known.steer, known.errors, said=sure)
     free, capped = (
         asked(choose(tried(tmp_path, by="doubt", rows={"per_round": 40, "per_error": cap}), doubted, 0))

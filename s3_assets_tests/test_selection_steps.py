@@ -95,8 +95,8 @@ def first_round(task, warehouse, share=0.4) -> pl.DataFrame:
     make_gold(task, warehouse)
     make_seed_set(task, warehouse, 0)
     train(task, warehouse, 0, share)
-    sure = pl.when("correct").then(0.9).otherwise(0.1)
-    predictions = live(warehouse, "predictions", task).with_columns(label_probability=sure)
+    doubt = pl.when("correct").then(0.1).otherwise(0.9)
+    predictions = live(warehouse, "predictions", task).with_columns(doubt=doubt)
     warehouse.write("predictions", loop_key(task, 0).columns(), predictions)
     return make_extrapolated_set(task, warehouse, 0).rows
 
@@ -205,7 +205,7 @@ def test_doubt_is_of_the_round_s_predictions(tmp_path, warehouse):
     steer = gold.filter(pl.col("split") == "steer")
     schema = table("predictions").schema
     rows = [
-        {"gold_id": one, "split": split, "label_probability": 0.0 if one == steer["gold_id"][3] else 1.0}
+        {"gold_id": one, "split": split, "doubt": float(one == steer["gold_id"][3])}
         for one, split in gold.select("gold_id", "split").iter_rows()
     ]
     said = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
@@ -562,9 +562,7 @@ def test_an_estimate_once_errors_are_known_is_what_is_then_asked(tmp_path, wareh
         make_gold(task, warehouse)
         make_seed_set(task, warehouse, 0)
         train(task, warehouse, 0, 0.4)
-        sure = live(warehouse, "predictions", task).with_columns(
-            label_probability=pl.when("correct").then(0.9).otherwise(0.1)
-        )
+        sure = live(warehouse, "predictions", task).with_columns(doubt=pl.when("correct").then(0.1).otherwise(0.9))
         warehouse.write("predictions", loop_key(task, 0).columns(), sure)
         (said,) = estimate_rounds(task, warehouse, 1, 1)
         before = len(teacher.bodies)

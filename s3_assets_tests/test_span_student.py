@@ -15,7 +15,8 @@ from s3_assets.student.span_head import LOSS_OUT_OF_REACH, NOWHERE, SpanHead
 from s3_assets.student.train import TrainedStudent, train_student
 from s3_assets.student.weights import weights_digest
 from s3_assets.student.windows import token_span, windows
-from s3_assets.tasks.spec import QaSpec, StudentSpec
+from s3_assets.tasks.spec import QaSpec
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.tiny_student import (
     FILLER,
     LABELS,

@@ -14,7 +14,7 @@ from s3_assets.student.batches import encode, prediction_batches, training_batch
 from s3_assets.student.model import Student, fresh_student
 from s3_assets.student.train import TrainedStudent, train_student
 from s3_assets.student.weights import WeightsError, weights_digest
-from s3_assets.tasks.spec import StudentSpec
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.tiny_student import CUES, FILLER, LABELS, POSITIONS, make_tiny_student, toy_rows
 
 

@@ -25,7 +25,8 @@ from s3_assets.student.device import Device
 from s3_assets.student.learning_rates import held_out
 from s3_assets.student.train import train_student
 from s3_assets.tasks.load import Task, TaskError, load_task
-from s3_assets.tasks.spec import QaSpec, StudentSpec
+from s3_assets.tasks.spec import QaSpec
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.frozen_toys import SPEC, by_words
 from s3_assets_tests.test_training_options import filled, task_with
 from s3_assets_tests.tiny_student import LABELS, make_tiny_student, toy_questions, toy_rows
@@ -290,6 +291,9 @@ def test_tags_are_on_the_step_and_make_nothing_stale(small_task):
     assert before == after
     for change in ({"patience": 2}, {"class_weights": "balanced"}, {"learning_rates": RATES}):
         assert input_fingerprint(with_student(small_task, **change), TRAINED_MODEL, 0, {}) != before
+    # The rate that is named is not used where others are tried.
+    tried = [with_student(small_task, learning_rates=RATES, learning_rate=rate) for rate in RATES]
+    assert len({input_fingerprint(task, TRAINED_MODEL, 0, {}) for task in tried}) == 1
 
 
 # Epochs drawn

@@ -10,7 +10,7 @@ from s3_assets.student.device import Device
 from s3_assets.student.model import Student, fresh_student
 from s3_assets.student.train import train_student
 from s3_assets.student.weights import MINILM_SHA256, WeightsError, resolve_weights, verify, weights_digest
-from s3_assets.tasks.spec import StudentSpec
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.tiny_student import LABELS, toy_rows
 
 # Weights

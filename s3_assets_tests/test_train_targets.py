@@ -7,7 +7,8 @@ import pytest
 from s3_assets.student.model import Student, fresh_student
 from s3_assets.student.targets import has_soft, row_weights, target_matrix
 from s3_assets.student.train import train_student
-from s3_assets.tasks.spec import QaSpec, StudentSpec
+from s3_assets.tasks.spec import QaSpec
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.tiny_student import (
     CUES,
     FILLER,

@@ -26,7 +26,7 @@ from s3_assets.student.load import load_student
 from s3_assets.student.logistic import INVERSE_STRENGTHS
 from s3_assets.student.model import Student
 from s3_assets.tasks.load import Task
-from s3_assets.tasks.spec import StudentSpec
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.fakes import write_task
 from s3_assets_tests.tiny_student import LABELS, make_tiny_student, toy_questions, toy_rows
 
@@ -313,7 +313,7 @@ def test_what_weighs_and_what_learns_share_vectors_of_the_student_s_checkpoint(t
         return np.array([[text.count("l"), text.count("u"), len(text) / 99] for text in texts], np.float32)
 
     monkeypatch.setattr(embeddings, "embed", embed)
-    for elsewhere in ("loop.text_vectors.row_vectors", "quality.ensemble.embed", "student.frozen.embed"):
+    for elsewhere in ("loop.text_vectors.row_vectors", "quality.ensemble.embed", "student.frozen.Encoder"):
         monkeypatch.setattr(f"s3_assets.{elsewhere}", lambda *_, **__: pytest.fail("not the held vectors"))
     done = trained("held", student={"kind": kind, "max_length": 32}, cross_fit=2, weights="both")
     assert len(done.given) == 3

@@ -34,6 +34,10 @@ def export(
             "--push", metavar="OWNER/NAME", help="Send model and rows to the hub, with the token in HF_TOKEN."
         ),
     ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--license", metavar="ID", help="Licence that both cards declare, as the hub calls it: mit."),
+    ] = None,
     private: Annotated[bool, typer.Option("--private/--public", help="Who may see what --push makes.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export in DIR.")] = False,
 ) -> None:
@@ -57,21 +61,18 @@ def export(
             shape=rows_format,
             onnx=onnx,
             repo=push,
+            licence=licence,
             force=force,
         )
-        _tell(done)
+        _tell(done, licence)
         if push is not None and token is not None:
             for address in send(to, push, token, private=private, dataset=DATASET):
                 typer.echo(f"sent to {address}{', private' if private else ''}")
     except (ExportError, StudentError) as error:
         raise TaskError(str(error)) from error
-    except OSError as error:
-        raise TaskError(
-            f"{to}: cannot be written ({error.strerror or error}); choose another folder with --to"
-        ) from error
 
 
-def _tell(done: "Exported") -> None:
+def _tell(done: "Exported", licence: str | None) -> None:
     from s3_assets.export.card_words import keeps_texts_of
 
     task, found = done.facts.task, done.model.agreement
@@ -85,7 +86,8 @@ def _tell(done: "Exported") -> None:
     typer.echo(f"{done.rows_file}: {done.rows.rows.height:,} rows it learned from, no gold among them")
     if (kept := keeps_texts_of(task)) is not None:
         typer.echo(f"  but their {'contexts' if task.spec.kind == 'qa' else 'first texts'} are those of {kept}")
-    typer.echo("No licence is set: add one to both README.md before you pass it on.")
+    if licence is None:
+        typer.echo("No licence is set: say --license, or add one to both README.md, before you pass it on.")
     if task.spec.kind == "qa":
         typer.echo(f"Load it as the code in {done.folder / 'README.md'} does.")
     else:

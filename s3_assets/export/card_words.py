@@ -14,34 +14,75 @@ from s3_assets.export.facts import ExportFacts
 from s3_assets.export.frozen_encoder import Agreement
 from s3_assets.export.synthetic_rows import SyntheticRows
 from s3_assets.loop.progress import HEADLINE_DRIFT
-from s3_assets.report.blocks import dollars, measured, number, percent
+from s3_assets.report.blocks import dollars, measured, number, percent, rows_of_gold
+from s3_assets.student.weights import can_be_on_hub
 from s3_assets.tasks.load import Task
 
 # What a teacher's declared name begins with where real rows are served over a teacher's wire.
 SIMULATED = "simulated"
 
-_USES = {"steer": "steering", "select": "selecting", "test": "test"}
+STEERING = "steering gold"
 
 
 def teacher(task: Task) -> str:
     """Who wrote the rows, in words."""
     spec = task.spec.teacher
-    name = f", declared as {spec.name}" if spec.name else ""
+    # A path says on whose machine it is.
+    shown = spec.name if spec.name and can_be_on_hub(spec.name) else None
+    name = f", declared as {shown}" if shown else ""
+    by_path = not can_be_on_hub(spec.model)
     if spec.backend == "embedded":
         return "the embedded teacher, a grammar without a model"
     if (spec.name or "").startswith(SIMULATED):
-        return f"a simulated teacher ({spec.name}), which is no LLM"
+        return f"a simulated teacher ({shown or SIMULATED}), which is no LLM"
     if spec.backend == "transformers":
-        local = task.path(spec.model).is_dir()
+        local = by_path or task.path(spec.model).is_dir()
         return f"{'a model in a local folder' if local else f'`{spec.model}`'}, run with transformers{name}"
-    return f"`{spec.model}` over an OpenAI-compatible endpoint{name}"
+    return f"{'a model named by a path' if by_path else f'`{spec.model}`'} over an OpenAI-compatible endpoint{name}"
 
 
 def keeps_texts_of(task: Task) -> str | None:
     """Whose first texts the written rows have word for word, in words; None where the teacher wrote all texts."""
     if not task.spec.keeps_context:
         return None
-    return "steering gold" if task.spec.contexts is None else "the task's file of contexts"
+    if task.spec.seed_rows is not None:
+        first = "the rows the task brought"
+    elif task.spec.contexts is not None:
+        first = "the task's file of contexts"
+    else:
+        return STEERING
+    # A row that is extrapolated keeps the first text of the gold row it is written from.
+    return f"{first} and, from round 1 on, {STEERING}"
+
+
+def learned_from(facts: ExportFacts) -> str:
+    """Whose rows a student learned from."""
+    aimed = "that a teacher wrote, each round of them aimed at what the small model still got wrong"
+    if not facts.brought:
+        return f"{number(facts.row['training_rows'])} rows {aimed}"
+    brought = f"{number(facts.brought)} rows that the task brought"
+    if not facts.written:
+        return f"{brought}; a teacher wrote none of them"
+    return f"{brought} and {number(facts.written)} rows {aimed}"
+
+
+def title(rows: SyntheticRows) -> str:
+    """What the rows are, in a few words."""
+    brought, written = "brought by the task", "written by a model"
+    if not rows.brought:
+        return f"rows {written}"
+    return f"rows {brought} and rows {written}" if rows.written else f"rows {brought}"
+
+
+def origin(task: Task, rows: SyntheticRows) -> str:
+    """Where the rows come from."""
+    extrapolated = "rows extrapolated from what a small model got wrong on gold in the rounds before"
+    if not rows.brought:
+        return f"a seed set, and {extrapolated}. Written by {teacher(task)}."
+    brought = f"a seed set of {number(rows.brought)} rows that the task brought"
+    if not rows.written:
+        return f"{brought}. A teacher wrote none of them."
+    return f"{brought}, and {extrapolated}, written by {teacher(task)}."
 
 
 def warning(task: Task) -> str | None:
@@ -89,7 +130,6 @@ def held_out_decides(facts: ExportFacts, frozen: bool) -> str:
 def made(facts: ExportFacts) -> list[tuple[str, str]]:
     """Who asked whom for what, as names and values."""
     spec, asked = facts.task.spec, facts.asked
-    gold = ", ".join(f"{number(facts.gold[split])} {use}" for split, use in _USES.items())
     verified = [] if spec.verifying.by == "nobody" else [("second opinion on labels", spec.verifying.by)]
     cost = []
     if asked is not None:
@@ -102,17 +142,18 @@ def made(facts: ExportFacts) -> list[tuple[str, str]]:
         *verified,
         ("strategy", f"{spec.strategy}: {spec.how.summary}" if spec.how.summary else spec.strategy),
         ("rounds", f"{len(facts.rounds)}, this is round {facts.chosen.round}"),
-        ("rows of gold", gold),
+        ("rows of gold", rows_of_gold(facts.gold)),
         ("seed", str(spec.seed)),
     ]
 
 
-def trained(facts: ExportFacts, frozen: bool) -> list[tuple[str, str]]:
+def trained(facts: ExportFacts, found: Agreement | None) -> list[tuple[str, str]]:
     """What the student is, as names and values."""
     row = facts.row
-    base = f"`{facts.base_model}`" if facts.base_model else "a checkpoint in a local folder"
+    name = facts.base_model(found)
+    base = f"`{name}`" if name else "a checkpoint in a local folder"
     how = f"epoch {row['best_epoch']} of {row['epochs']} kept"
-    if frozen:
+    if found is not None:
         tried = f"strength {row['best_epoch']} of {row['epochs']} kept"
         how = f"kept as it is, with a logistic regression on its vectors; {tried}"
     seconds = "" if row["train_seconds"] is None else f", {row['train_seconds']:.0f} s on {row['device']}"
@@ -139,9 +180,10 @@ def lineage(facts: ExportFacts) -> list[tuple[str, str]]:
 def model_limits(facts: ExportFacts, found: Agreement | None) -> list[str]:
     """What a model cannot do, and what is not known of it."""
     test, qa, said = facts.figures.test, facts.task.spec.kind == "qa", []
-    said.append(
-        "It learned from rows that a teacher wrote, and may have learned the teacher's errors and habits with them."
-    )
+    if facts.written:
+        said.append(
+            "It learned from rows that a teacher wrote, and may have learned the teacher's errors and habits with them."
+        )
     if test is None:
         said.append("There is no test gold: how well it does on rows that decided nothing is not known.")
     else:
@@ -176,8 +218,9 @@ def dataset_limits(facts: ExportFacts, rows: SyntheticRows) -> list[str]:
     """What is wrong with the rows, and whose texts are among them."""
     spec = facts.task.spec
     what = "an answer" if spec.kind == "qa" else "a label"
+    whose = "the rows that the teacher wrote" if rows.brought and rows.written else "the rows"
     said = [
-        f"Nobody checked the rows one by one: some may have {what} that is wrong, or be unlike what people write.",
+        f"Nobody checked {whose} one by one: some may have {what} that is wrong, or be unlike what people write.",
         "No row of gold is in it, neither test gold nor any other"
         + (f"; {number(rows.left_out)} rows that repeat one were left out." if rows.left_out else "."),
     ]
@@ -189,6 +232,7 @@ def dataset_limits(facts: ExportFacts, rows: SyntheticRows) -> list[str]:
         )
     if rows.brought:
         said.append(
-            f"{number(rows.brought)} rows were brought by the task itself (origin user), not written by the teacher."
+            f"{number(rows.brought)} rows were brought by the task itself (origin user), not written by the teacher; "
+            "who wrote and labelled them is not known here."
         )
     return said

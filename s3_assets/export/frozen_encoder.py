@@ -31,6 +31,7 @@ from s3_assets.student.batches import collate, encode, prediction_batches
 from s3_assets.student.device import CPU_ROWS, CPU_TOKENS
 from s3_assets.student.embeddings import load_encoder
 from s3_assets.student.frozen import FrozenStudent
+from s3_assets.student.weights import MINILM, resolve_weights
 
 Numbers = NDArray[np.float64]
 
@@ -52,11 +53,13 @@ class Agreement:
     """How near a model is to the student it was made of.
 
     Of ``texts`` the prediction is the ``same`` for so many; ``largest`` is the largest difference of a probability.
+    ``stands_in``: the student's checkpoint is no encoder alone, so that ``minilm`` embeds its texts.
     """
 
     texts: int
     same: int
     largest: float
+    stands_in: bool = False
 
 
 def standard_model(student: FrozenStudent, texts: Sequence[str]) -> tuple[Any, Any]:
@@ -99,7 +102,9 @@ def agreement(student: FrozenStudent, model: Any, tokenizer: Any, texts: Sequenc
             said[numbers] = torch.softmax(model(**batch).logits.double(), dim=-1).numpy()
     wanted = student.probabilities(rows)
     same = int((said.argmax(1) == wanted.argmax(1)).sum())
-    return Agreement(rows.height, same, float(np.abs(said - wanted).max(initial=0)))
+    loaded = str(model.config.name_or_path)
+    stands_in = loaded != resolve_weights(student.weights) and loaded == resolve_weights(MINILM)
+    return Agreement(rows.height, same, float(np.abs(said - wanted).max(initial=0)), stands_in)
 
 
 def _with_a_layer_more(encoder: Any, labels: Sequence[str]) -> Any:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from s3_assets.export.errors import ExportError
+from s3_assets.export.model_folder import FILES
+from s3_assets.export.onnx_model import ONNX_FILE
+from s3_assets.export.synthetic_rows import ROWS_FILES
 
 TOKEN_VARIABLE = "HF_TOKEN"  # noqa: S105
 
@@ -35,7 +38,8 @@ def hub_token(repo: str) -> str:
 def push(folder: Path, repo: str, token: str, *, private: bool, dataset: str | None) -> list[str]:
     """Send the model in ``folder``, and the rows in its folder ``dataset`` unless that is None; gives their addresses.
 
-    Both are made where they are not there. ``ExportError`` where the hub refuses, and where ``private`` is wanted and
+    Both are made where they are not there. Files of an earlier export are deleted that this one does not have; others,
+    as a licence, stay. ``ExportError`` where the hub refuses, and where ``private`` is wanted and
     what is there is public: nothing is sent to it then.
     """
     import httpx2
@@ -43,16 +47,18 @@ def push(folder: Path, repo: str, token: str, *, private: bool, dataset: str | N
     from huggingface_hub import errors
 
     hub = huggingface_hub.HfApi(token=token)
-    parts = [("model", folder, [f"{dataset}/**"] if dataset is not None else None)]
-    parts += [("dataset", folder / dataset, None)] if dataset is not None else []
+    model, rows = [*FILES, ONNX_FILE], [*ROWS_FILES]
+    parts = [("model", folder, [f"{dataset}/**"] if dataset is not None else None, model)]
+    parts += [("dataset", folder / dataset, None, rows)] if dataset is not None else []
     try:
-        addresses = [_made(hub, repo, kind, private=private) for kind, _, _ in parts]
-        for kind, place, without in parts:
+        addresses = [_made(hub, repo, kind, private=private) for kind, *_ in parts]
+        for kind, place, without, ours in parts:
             hub.upload_folder(
                 repo_id=repo,
                 folder_path=place,
                 repo_type=kind,
                 ignore_patterns=without,
+                delete_patterns=ours,
                 commit_message="Exported by s3-assets",
             )
     except (errors.HfHubHTTPError, errors.HFValidationError, OSError, httpx2.HTTPError) as error:

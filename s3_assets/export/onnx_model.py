@@ -31,15 +31,16 @@ def refuse_without_packages() -> None:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(
-            f"--onnx needs {', '.join(missing)}; install them, in the project's folder, with .venv/bin/pip install --editable '.[onnx]'"
+            f"--onnx needs {', '.join(missing)}; install them, in the project's folder, with "
+            ".venv/bin/pip install --editable '.[onnx]'"
         )
 
 
 def write_onnx(folder: Path, *, questions: bool) -> float:
     """Write ``ONNX_FILE`` into the folder of a model; gives the largest difference of an output that was seen.
 
-    Rows and tokens of its inputs may be any number. ``ExportError`` where packages are missing, or what the file says
-    is not what the model says.
+    Rows and tokens of its inputs may be any number. ``ExportError`` where packages are missing, the model cannot be
+    written as ONNX, or what the file says is not what the model says. ``OSError`` where there is no room for it.
     """
     refuse_without_packages()
     share_the_processor()
@@ -56,7 +57,7 @@ def write_onnx(folder: Path, *, questions: bool) -> float:
     file = folder / ONNX_FILE
     file.parent.mkdir()
     any_size = {name: dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC) for name in batch}
-    with warnings.catch_warnings(), _silent("torch.onnx"):
+    with warnings.catch_warnings(), _silent("torch.onnx"), _failures_told():
         # The exporter's own calls of what torch has deprecated.
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -71,7 +72,8 @@ def write_onnx(folder: Path, *, questions: bool) -> float:
             external_data=False,
             verbose=False,
         )
-    return _difference(file, model, tokenizer, outputs)
+    with _failures_told():
+        return _difference(file, model, tokenizer, outputs)
 
 
 def _difference(file: Path, model: Any, tokenizer: Any, outputs: list[str]) -> float:
@@ -94,6 +96,20 @@ def _difference(file: Path, model: Any, tokenizer: Any, outputs: list[str]) -> f
                 raise ExportError(f"the ONNX file differs from the model by {apart:.2g} in {name}; leave out --onnx")
             largest = max(largest, apart)
     return largest
+
+
+@contextlib.contextmanager
+def _failures_told() -> Iterator[None]:
+    try:
+        yield
+    except (ExportError, OSError):
+        raise
+    except Exception as error:
+        # The exporter and the runtime share no error, and each runs code of several packages.
+        why = next(iter(str(error).strip().splitlines()), "")
+        raise ExportError(
+            f"this model cannot be written as ONNX ({type(error).__name__}{': ' if why else ''}{why}); leave out --onnx"
+        ) from error
 
 
 @contextlib.contextmanager

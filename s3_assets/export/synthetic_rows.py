@@ -15,6 +15,12 @@ from s3_assets.tasks.load import Task
 # Before a column of ours whose name a field of the task has already.
 OURS = "s3_"
 
+# Origin of rows that the task brought itself.
+USER = "user"
+
+# Whatever their format is.
+ROWS_FILES = ("train.parquet", "train.jsonl")
+
 
 class DatasetFormat(StrEnum):
     """How the rows are written."""
@@ -38,6 +44,11 @@ class SyntheticRows:
     brought: int
     left_out: int
 
+    @property
+    def written(self) -> int:
+        """Rows that the teacher wrote."""
+        return self.rows.height - self.brought
+
     def write(self, folder: Path, shape: DatasetFormat) -> str:
         """Write the one file into ``folder``; gives its name."""
         name = f"train.{shape.value}"
@@ -49,20 +60,23 @@ class SyntheticRows:
 
 
 def synthetic_rows(task: Task, seed_set: pl.DataFrame, gold: pl.DataFrame) -> SyntheticRows:
-    """The rows of ``seed_set`` without those whose texts are a row of ``gold``, all splits of it."""
-    known = set(gold["gold_id"])
-    repeats = pl.Series(
-        [gold_id(*texts) in known for texts in seed_set.select("text", "text2").iter_rows()], dtype=pl.Boolean
-    )
-    kept = seed_set.filter(~repeats)
+    """The rows of ``seed_set`` that are ``without_gold``, as the data set has them."""
+    kept = without_gold(seed_set, gold)
     names = _names(task)
     return SyntheticRows(
         rows=kept.select(pl.col(ours).alias(name) for ours, (name, _) in names.items()),
         columns=dict(names.values()),
         sizes=kept.group_by("label", "first_round").len("rows").sort("first_round", "label"),
-        brought=kept.filter(pl.col("origin") == "user").height,
-        left_out=int(repeats.sum()),
+        brought=kept.filter(pl.col("origin") == USER).height,
+        left_out=seed_set.height - kept.height,
     )
+
+
+def without_gold(seed_set: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose texts are no row of ``gold``, all splits of it: those that may be shown."""
+    known = set(gold["gold_id"])
+    repeats = [gold_id(*texts) in known for texts in seed_set.select("text", "text2").iter_rows()]
+    return seed_set.filter(~pl.Series(repeats, dtype=pl.Boolean))
 
 
 def _names(task: Task) -> dict[str, tuple[str, str]]:
@@ -79,7 +93,8 @@ def _names(task: Task) -> dict[str, tuple[str, str]]:
         own = {"text": (fields.text, "the text" if spec.kind == "single" else "the first text")}
         if spec.kind == "pair":
             own["text2"] = (fields.text2 or "text2", "the second text")
-        own["label"] = (fields.label, "the label that the teacher was asked to write for")
+        brought = "" if spec.seed_rows is None else "; of rows that the task brought the one they came with"
+        own["label"] = (fields.label, f"the label that the teacher was asked to write for{brought}")
         if fields.sublabel is not None:
             own["sublabel"] = (fields.sublabel, "the finer label, where its label has any")
     taken = {name for name, _ in own.values()}

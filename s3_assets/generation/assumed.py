@@ -33,4 +33,4 @@ def assumed(basis: Basis) -> pl.DataFrame:
     """Predictions on steering gold before there are any."""
     wrong = pl.col("gold_id").is_in(basis.errors["gold_id"].to_list())
     right = pl.when(wrong).then(ASSUMED_PROBABILITY["wrong"]).otherwise(ASSUMED_PROBABILITY["right"])
-    return basis.steer.select("gold_id", right.alias("label_probability"), right.alias("f1"))
+    return basis.steer.select("gold_id", (1 - right).alias("doubt"), right.alias("f1"))

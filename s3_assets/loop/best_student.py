@@ -99,8 +99,9 @@ def _row(part: Part) -> dict[str, Any]:
 
 def _score(row: Row) -> float | None:
     """Score on held-out gold, 0 to 1; None where no gold is held out."""
-    f1, accuracy = row.get("select_f1"), row.get("select_accuracy")
-    return accuracy if f1 is None else f1
+    f1, accuracy = row["select_f1"], row["select_accuracy"]
+    score: float | None = accuracy if f1 is None else f1
+    return score
 
 
 def _ground(task: Task, warehouse: Warehouse, best: int, scores: Mapping[int, float]) -> str:

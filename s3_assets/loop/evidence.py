@@ -144,7 +144,8 @@ def _gold_suspects(
     live = [round_ for round_ in board.rounds() if board.is_live(TRAINED_MODEL, round_)]
     predictions = pl.concat(
         [pl.DataFrame(schema=table("predictions").schema)]
-        + [live_predictions(warehouse, loop_key(task, round_)) for round_ in live]
+        + [live_predictions(warehouse, loop_key(task, round_)) for round_ in live],
+        how="diagonal",
     )
     verdicts = _verdicts(task, warehouse, board.rounds(), OF_GOLD)
     labels = task.spec.kind != "qa"

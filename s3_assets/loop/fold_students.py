@@ -65,8 +65,9 @@ class FoldStudents:
     """What the students of folds came to.
 
     ``said`` is what they say of their folds' gold. ``unseen`` are folds that need none, ``students`` those that answer
-    with the round's own. ``told`` are probabilities of labels for written rows of the training set, by their place:
-    each by the student that was trained without the gold row that it was written from, and so without the row.
+    with the round's own, not calibrated. ``told`` are probabilities of labels for written rows of the training set, by
+    their place: each by the student that was trained without the gold row that it was written from, and so without the
+    row.
     """
 
     said: list[Said] = field(default_factory=list)
@@ -95,14 +96,14 @@ def train_folds(
                 f"the student of fold {fold.number}, which is trained without what follows from its gold: {error}; "
                 "with other folds (the strategy's cross_fit) or none more rows are left"
             ) from error
-        found.said.append(said_of_fold(trained.student, fold.gold, fold.number, questions=task.spec.kind == "qa"))
+        found.said.append(said_of_fold(trained, fold.gold, fold.number, questions=task.spec.kind == "qa"))
         found.seconds += trained.seconds
         if how.distil:
             places = fold.written_from(written).arg_true()
             found.told |= zip(places, _told(trained, written[places]), strict=True)
         # Students of 90 MB: held only where they are asked again.
         if how.ensemble:
-            found.students.append(trained.student)
+            found.students.append(trained.uncalibrated().student)
     return found
 
 

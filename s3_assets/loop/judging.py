@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from s3_assets.student.kinds import AnyStudent
+    from s3_assets.student.train import TrainedStudent
 
 # Columns of gold that a student is asked with.
 JUDGED = ("text", "text2", "label", "answer", "answer_start", "answers")
@@ -30,8 +31,8 @@ JUDGED = ("text", "text2", "label", "answer", "answer_start", "answers")
 class Said:
     """What a student of a fold says of the fold's ``gold``.
 
-    ``logs`` are logarithms of probabilities of ``labels``, of shape (rows, labels), at the temperature that the student
-    has; ``answers`` are what it says to questions. One of them is None.
+    ``logs`` are logarithms of probabilities of ``labels``, of shape (rows, labels), at the ``temperature`` that the
+    student has; ``answers`` are what it says to questions. One of them is None.
     """
 
     gold: pl.DataFrame
@@ -39,9 +40,10 @@ class Said:
     labels: tuple[str, ...]
     logs: "NDArray[np.float64] | None"
     answers: pl.DataFrame | None
+    temperature: float = 1.0
 
     def predictions(self, temperature: float) -> pl.DataFrame:
-        """Rows of ``predictions`` where logits of labels are divided by ``temperature``; round and model are null."""
+        """Rows of ``predictions``, logits of labels divided by ``temperature`` once more; round and model are null."""
         if self.logs is None:
             return _rows(self.gold, self.answers, self.fold)
         import numpy as np
@@ -50,17 +52,20 @@ class Said:
         from s3_assets.student.label_head import label_columns
 
         logs = at_temperature(self.logs, temperature)
-        return _rows(self.gold, label_columns(logs, np.exp(logs), self.labels, self.gold), self.fold)
+        found = label_columns(logs, np.exp(logs), self.labels, self.gold)
+        doubt = _doubts(self.logs, self.temperature, self.gold, self.labels)
+        return _rows(self.gold, found.with_columns(doubt=doubt), self.fold)
 
 
-def said_of_fold(student: "AnyStudent", gold: pl.DataFrame, fold: int, *, questions: bool) -> Said:
-    """What ``student`` says of the ``gold`` of a fold."""
+def said_of_fold(trained: "TrainedStudent", gold: pl.DataFrame, fold: int, *, questions: bool) -> Said:
+    """What a student says of the ``gold`` of a fold."""
+    student = trained.student
     asked = gold.select(JUDGED)
     if questions:
         return Said(gold, fold, student.labels, None, student.predict(asked))
     from s3_assets.student.calibration import logs_of
 
-    return Said(gold, fold, student.labels, logs_of(student.probabilities(asked)), None)
+    return Said(gold, fold, student.labels, logs_of(student.probabilities(asked)), None, trained.temperature)
 
 
 def held_out_temperature(said: Sequence[Said]) -> float:
@@ -80,9 +85,19 @@ def held_out_temperature(said: Sequence[Said]) -> float:
     return best_temperature(np.concatenate(logs), label_numbers(labels, said[0].labels))
 
 
-def predictions_of(student: "AnyStudent", gold: pl.DataFrame) -> pl.DataFrame:
-    """Rows of ``predictions`` of a round's own student for ``gold``; round, model and fold are null."""
-    return _rows(gold, student.predict(gold.select(JUDGED)), None)
+def predictions_of(student: "AnyStudent", gold: pl.DataFrame, temperature: float, *, questions: bool) -> pl.DataFrame:
+    """Rows of ``predictions`` of a round's own student, which has ``temperature``; round, model and fold are null."""
+    found = student.predict(gold.select(JUDGED))
+    steer = gold.filter(pl.col("split") == "steer")
+    if questions or steer.is_empty():
+        return _rows(gold, found, None)
+    from s3_assets.student.calibration import logs_of
+
+    doubt = _doubts(logs_of(student.probabilities(steer.select(JUDGED))), temperature, steer, student.labels)
+    doubted = pl.DataFrame({"gold_id": steer["gold_id"], "doubt": doubt})
+    return _rows(
+        gold, found.hstack(gold.select("gold_id").join(doubted, on="gold_id", how="left").select("doubt")), None
+    )
 
 
 def scores(predictions: pl.DataFrame, *, questions: bool) -> dict[str, float | None]:
@@ -98,6 +113,18 @@ def scores(predictions: pl.DataFrame, *, questions: bool) -> dict[str, float | N
         found[f"{split}_accuracy"] = float(right.to_numpy().mean()) if rows.height else None
         found[f"{split}_f1"] = float(rows["f1"].to_numpy().mean()) if rows.height and questions else None
     return found
+
+
+def _doubts(logs: "NDArray[np.float64]", temperature: float, gold: pl.DataFrame, labels: Sequence[str]) -> pl.Series:
+    """Probability that labels of ``gold`` are not given by a student, as it was before its ``temperature``."""
+    import numpy as np
+
+    from s3_assets.student.calibration import at_temperature
+    from s3_assets.student.label_head import label_numbers
+
+    before = at_temperature(logs, 1 / temperature)
+    own = before[np.arange(gold.height), label_numbers(gold["label"].to_list(), labels)]
+    return pl.Series("doubt", 1 - np.exp(own), pl.Float64)
 
 
 def _rows(gold: pl.DataFrame, answers: pl.DataFrame | None, fold: int | None) -> pl.DataFrame:

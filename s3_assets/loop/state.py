@@ -15,6 +15,9 @@ from s3_assets.tasks.load import Task
 
 LIVE, STALE, MISSING = "live", "stale", "missing"
 
+# A fingerprint does not tell which of the three it was.
+_CHANGED = "its inputs, its declaration or the version of s3-assets changed"
+
 
 class NotReady(RuntimeError):
     """A step's inputs are not there. The message names what, where and the command that makes them."""
@@ -95,7 +98,7 @@ class Board:
                 return StepState(asset, round_, STALE, f"{_title(name, upstream_round)} is {above.state}", part)
             inputs[name] = above.part
         if part.metadata().get(INPUT_FINGERPRINT) != self.fingerprint(asset, round_, inputs):
-            return StepState(asset, round_, STALE, "its inputs or its declaration changed", part)
+            return StepState(asset, round_, STALE, _CHANGED, part)
         lost = self._lost_weights(part) if asset == TRAINED_MODEL else None
         return StepState(asset, round_, STALE if lost else LIVE, lost or "", part)
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from s3_assets.drift.vectors import ENCODER, Vectors, row_vectors
 from s3_assets.store.parts import Warehouse
-from s3_assets.tasks.spec import StudentSpec
+from s3_assets.tasks.student_spec import StudentSpec
 
 # Tokens at which texts of the table are cut: what ``embed`` does unless told.
 CUT = 256

@@ -11,7 +11,7 @@ import logging
 import secrets
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,6 @@ from s3_assets.tasks.load import Task
 
 # Torch and transformers, about 2.5 s: imported where a student is trained.
 if TYPE_CHECKING:
-    from s3_assets.student.kinds import SingleStudent
     from s3_assets.student.train import TrainedStudent
 
 log = logging.getLogger(__name__)
@@ -85,8 +84,9 @@ def train_round(
 
     Selecting and test gold are judged by what is saved: with ensemble all students together, with distil one that
     learned from the others. Steering gold of folds is judged by single students that learned labels all the same.
-    Classifiers are calibrated, those saved and those of folds: on selecting gold, or where none selects all by one
-    temperature, on the steering gold that folds judge.
+    Classifiers are calibrated on selecting gold. Where none selects, what students of folds say of steering gold is,
+    by one temperature for all of it, and the round's own student by the same: unless it learned from them, which makes
+    it less sure than they are. Students that answer together are not, as their mean is less sure than each of them.
     """
     inputs = _inputs(task, key, seed_set, gold, with_gold)
     model_id = f"m_{digest([key.columns(), inputs.key], 8)}"
@@ -131,11 +131,15 @@ def _train(task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs, mod
         log.info("round %d: the student of all rows", key.round)
     rows = trainings.weighted(inputs.training, inputs.steer)
     own = trainings.train(softened(rows, list(spec.labels), others.told))
-    said = [said_of_fold(own.student, fold.gold, fold.number, questions=questions) for fold in others.unseen]
+    said = [said_of_fold(own, fold.gold, fold.number, questions=questions) for fold in others.unseen]
     said = [*others.said, *said]
+    together = bool(how.ensemble and others.students)
     # Where gold selects, each student was calibrated on it.
-    common = _calibrated([own.student, *others.students], said) if inputs.select.is_empty() else 1.0
-    together = how.ensemble and others.students
+    common = held_out_temperature(said) if inputs.select.is_empty() else 1.0
+    if together:
+        own = own.uncalibrated()
+    elif not others.told:
+        own = _calibrated(own, common, said)
     answering = EnsembleStudent([own.student, *others.students]) if together else own.student
     with tempfile.TemporaryDirectory() as scratch:
         # A folder of its own for every training: an older part of the same round keeps its weights.
@@ -144,7 +148,10 @@ def _train(task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs, mod
         answering.save(folder)
         weights = weights_digest(folder)
     constants: dict[str, Any] = {**key.columns(), "model_id": model_id}
-    judged = [predictions_of(answering, inputs.judged), *(one.predictions(common) for one in said)]
+    judged = [
+        predictions_of(answering, inputs.judged, own.temperature, questions=questions),
+        *(one.predictions(common) for one in said),
+    ]
     predictions = _marked(pl.concat(judged), constants)
     row = {
         **constants,
@@ -156,7 +163,7 @@ def _train(task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs, mod
         "training_fingerprint": inputs.fingerprint,
         "training_key": inputs.key,
         "hyperparameters": json.dumps(_hyperparameters(task, own), sort_keys=True),
-        "temperature": own.temperature * common,
+        "temperature": own.temperature,
         "epochs": own.epochs,
         "best_epoch": own.best_epoch,
         "history": json.dumps(own.history),
@@ -167,18 +174,17 @@ def _train(task: Task, warehouse: Warehouse, key: RoundKey, inputs: _Inputs, mod
     return TrainedRound(pl.DataFrame([row], schema=table("trained_model").schema), predictions)
 
 
-def _calibrated(students: "Sequence[SingleStudent]", said: Sequence[Said]) -> float:
-    """Divide the logits of ``students`` by the temperature that fits what students of folds ``said``; that one, or 1.
+def _calibrated(own: "TrainedStudent", temperature: float, said: Sequence[Said]) -> "TrainedStudent":
+    """``own`` with its logits divided by the ``temperature`` that fits what students of folds ``said``.
 
     The round's own student, which was trained on what the gold of every fold led to, is taken to be as sure of texts it
     does not know as those are.
     """
-    temperature = held_out_temperature(said)
-    if temperature == 1 or not all(student.divide_logits(temperature) for student in students):
-        return 1.0
+    if temperature == 1 or not own.student.divide_logits(temperature):
+        return own
     rows = sum(one.gold.height for one in said)
     log.info("logits divided by %.2f, found on %d rows of steering gold, held out by folds", temperature, rows)
-    return temperature
+    return replace(own, temperature=temperature)
 
 
 def _hyperparameters(task: Task, own: "TrainedStudent") -> dict[str, Any]:

@@ -3,12 +3,14 @@
 Belongs here: values the template shows. Does not belong here: what they say (``sections.py``), the template.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
 NOTHING = "-"
+
+_USES = {"steer": "steering", "select": "selecting", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ def percent(share: float | None) -> str:
 def number(value: float | None, digits: int = 0) -> str:
     """With thousands and so many decimals."""
     return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def rows_of_gold(rows: Mapping[str, int]) -> str:
+    """How many rows of gold each use has; ``rows`` are by split."""
+    return ", ".join(f"{number(rows[split])} {use}" for split, use in _USES.items())
 
 
 def measured(value: float | None) -> str:

@@ -59,7 +59,8 @@ def read_examples(task: Task, warehouse: Warehouse, rounds: Sequence[int]) -> li
     steer = [
         live_predictions(warehouse, loop_key(task, round_)).filter(pl.col("split") == "steer") for round_ in rounds
     ]
-    predictions = pl.concat(steer).sort("round")
+    # Parts written before predictions had all of today's columns lack some.
+    predictions = pl.concat(steer, how="diagonal").sort("round")
     gold = warehouse.live(GOLD, {"task": task.name})
     if gold is None or predictions["round"].n_unique() < 2:
         return []

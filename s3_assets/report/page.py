@@ -24,7 +24,7 @@ from s3_assets.experiment.leaderboard import experiment_rows
 from s3_assets.experiment.publish import board_notes
 from s3_assets.loop.fingerprints import LEADERBOARD
 from s3_assets.report import drift_sections, sections
-from s3_assets.report.blocks import Block, DataTable, number, percent
+from s3_assets.report.blocks import Block, DataTable, number, percent, rows_of_gold
 from s3_assets.report.examples import Example, read_examples
 from s3_assets.report.facts import Facts, read_facts
 from s3_assets.report.map import Map, read_map
@@ -37,7 +37,6 @@ from s3_assets.teacher.endpoint import base_url
 from s3_assets.teacher.request import teacher_id
 
 _TRAINED = {"fine_tuned": "trained from its checkpoint", "frozen": "frozen, a head trained"}
-_USES = {"steer": "steering", "select": "selecting", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -123,11 +122,10 @@ def _head(report: Report, made_at: datetime) -> list[tuple[str, str]]:
     facts, spec = report.facts, report.facts.task.spec
     rounds, labels = [one.round for one in facts.rounds], ", ".join(spec.labels)
     embedded = spec.teacher.backend == "embedded"
-    gold = ", ".join(f"{facts.gold[split]:,} {use}" for split, use in _USES.items())
     return [
         ("kind", spec.kind),
         *([("labels", labels)] if spec.kind != "qa" else []),
-        ("rows of gold", gold),
+        ("rows of gold", rows_of_gold(facts.gold)),
         ("teacher", spec.teacher.backend if embedded else f"{spec.teacher.backend}, model {spec.teacher.model}"),
         ("teacher id", teacher_id(facts.task, base_url(facts.task))),
         ("student", f"{spec.student.weights}, {_TRAINED[spec.student.kind]} in each round"),

@@ -32,7 +32,7 @@ def kept(how: Strategy, errors: pl.DataFrame, drawn: Sequence[str]) -> list[str]
 
 
 def error_weights(how: Strategy, errors: pl.DataFrame) -> Mapping[str, float]:
-    """What an error's place goes by: its loss in nats, its margin (0 to 1), or 1 for each."""
+    """What an error's place goes by: its loss in nats, its margin (probabilities, 0 to 1), or 1 for each."""
     measure = {"loss": pl.col("loss"), "margin": pl.col("probability") - pl.col("label_probability")}
     weight = measure.get(how.by, pl.lit(1.0)).cast(pl.Float64)
     return dict(errors.select("gold_id", weight.alias("weight")).iter_rows())
@@ -43,5 +43,5 @@ def doubts(said: pl.DataFrame, kind: str) -> Mapping[str, float]:
 
     ``said`` has the columns of ``predictions``.
     """
-    right = pl.col("f1") if kind == "qa" else pl.col("label_probability")
-    return dict(said.select("gold_id", (1 - right).clip(0, 1).alias("doubt")).iter_rows())
+    doubt = 1 - pl.col("f1") if kind == "qa" else pl.col("doubt")
+    return dict(said.select("gold_id", doubt.clip(0, 1).alias("doubt")).iter_rows())

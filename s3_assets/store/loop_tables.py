@@ -33,8 +33,9 @@ _MATCH = (
 _MARGIN = Column(
     "margin",
     pl.Float64,
-    "Log probability of the gold label less that of the best other label, below 0 where that is predicted; null for "
-    "questions.",
+    "Log probability of the gold label less that of the best other label, in nats, below 0 where that is predicted; "
+    "null for questions. The option by: margin orders errors by another: the wrong answer's probability less the "
+    "gold label's.",
 )
 
 LOOP_TABLES = (
@@ -115,7 +116,8 @@ LOOP_TABLES = (
                 pl.Float64,
                 "What the student's logits were divided by after training, in the weights that are saved: fitted on "
                 "selecting gold, where none selects on what the students of folds say of steering gold; 1 where they "
-                "were not. Of students that answer together that of the round's own.",
+                "were not, as of students that answer together and of one that learned soft labels without selecting "
+                "gold.",
             ),
             Column("epochs", pl.Int64, "Epochs trained; of a frozen student strengths of the penalty tried."),
             Column(
@@ -181,6 +183,12 @@ LOOP_TABLES = (
             Column("label_probability", pl.Float64, "Probability of the gold label or answer, 0 to 1."),
             Column("loss", pl.Float64, "Cross entropy of the gold label or answer, in nats."),
             _MARGIN,
+            Column(
+                "doubt",
+                pl.Float64,
+                "Of steering gold, probability that the student does not give the label, 0 to 1, before calibration: "
+                "what rows are chosen by where the strategy goes by doubt. Null for questions.",
+            ),
             *_MATCH,
         ),
     ),

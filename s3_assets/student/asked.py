@@ -8,11 +8,11 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import polars as pl
 
+from s3_assets.student.calibration import logs_of
 from s3_assets.student.ensemble import EnsembleStudent
-from s3_assets.student.features import Embed
+from s3_assets.student.features import Embed, Features
 from s3_assets.student.frozen import FrozenStudent
 from s3_assets.student.kinds import AnyStudent
 from s3_assets.student.label_head import label_columns
@@ -142,8 +142,7 @@ def answers(student: AnyStudent, rows: pl.DataFrame) -> pl.DataFrame:
     if student.labels == (ANSWER,):
         return student.predict(rows).select(PREDICTION, PROBABILITY, START)
     found = student.probabilities(rows)
-    # Of a label that all students rule out the logarithm stays a number.
-    said = label_columns(np.log(np.maximum(found, np.finfo(np.float64).tiny)), found, student.labels, rows)
+    said = label_columns(logs_of(found), found, student.labels, rows)
     each = {_of_label(label): found[:, place] for place, label in enumerate(student.labels)}
     return said.with_columns(pl.Series(name, values, pl.Float64) for name, values in each.items())
 
@@ -152,11 +151,12 @@ def embedding_once(student: AnyStudent) -> AnyStudent:
     """``student``, its frozen members embedding texts once for all of them."""
     if not isinstance(student, EnsembleStudent):
         return student
-    shared: dict[tuple[str, int], Embed] = {}
+    shared: dict[tuple[str, int, str | None], Embed] = {}
     members: list[AnyStudent] = []
     for member in student.members:
         if isinstance(member, FrozenStudent):
-            embed = shared.setdefault((member.weights, member.max_length), _kept(member.embed))
+            encoder = (member.weights, member.max_length, member.encoder_digest)
+            embed = shared.setdefault(encoder, _kept(member.embed))
             members.append(replace(member, embed=embed))
         else:
             members.append(member)
@@ -166,7 +166,7 @@ def embedding_once(student: AnyStudent) -> AnyStudent:
 def _kept(embed: Embed) -> Embed:
     last = functools.lru_cache(maxsize=1)(embed)
 
-    def again(texts: Sequence[str]) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    def again(texts: Sequence[str]) -> Features:
         return last(tuple(texts))
 
     return again

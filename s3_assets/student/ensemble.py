@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from s3_assets.student.calibration import logs_of
 from s3_assets.student.errors import StudentError
 from s3_assets.student.folders import whole_folder
 from s3_assets.student.kinds import AnyStudent
@@ -22,6 +23,8 @@ MEMBER = "member_"
 
 class EnsembleStudent:
     """Students of the same labels, the round's own first; kinds may differ.
+
+    They are best not calibrated: where they disagree, their mean is less sure than each of them is.
 
     ``StudentError`` where there is none, their labels differ, or they answer questions: spans of one student are no
     spans of another.
@@ -48,8 +51,7 @@ class EnsembleStudent:
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """What the students together say of ``rows``, in their order: columns as of ``LabelHead.predict``."""
         mean = self.probabilities(rows)
-        # Of a label that all rule out the loss stays a number.
-        return label_columns(np.log(np.maximum(mean, np.finfo(np.float64).tiny)), mean, self.labels, rows)
+        return label_columns(logs_of(mean), mean, self.labels, rows)
 
     def probabilities(self, rows: pl.DataFrame) -> NDArray[np.float64]:
         """Mean of the members' probabilities of the labels, of shape (rows, labels)."""

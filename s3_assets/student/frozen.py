@@ -4,7 +4,6 @@ Belongs here: the student, its training, its folder. Does not belong here: the r
 (``features.py``), students that are trained as a whole (``model.py``, ``train.py``).
 """
 
-import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from s3_assets.student.embeddings import embed
+from s3_assets.student.embeddings import Encoder, checkpoint_digest
 from s3_assets.student.errors import StudentError
 from s3_assets.student.features import PAIR, SINGLE, Embed, Features, are_pairs, text_features
 from s3_assets.student.folders import whole_folder
@@ -23,7 +22,9 @@ from s3_assets.student.label_head import label_columns, label_numbers
 from s3_assets.student.logistic import INVERSE_STRENGTHS, Logistic, best_held_out, fitted
 from s3_assets.student.targets import target_matrix
 from s3_assets.student.weights import CONFIG_FILE, FROZEN, KIND, WEIGHTS_FILE, is_frozen
-from s3_assets.tasks.spec import StudentSpec
+from s3_assets.tasks.student_spec import StudentSpec
+
+ENCODER_DIGEST = "encoder_sha256"
 
 History = list[dict[str, float | int | None]]
 
@@ -33,7 +34,7 @@ class FrozenStudent:
     """A regression ``head`` into ``labels`` on the vectors that ``weights`` make of texts.
 
     Texts are cut to ``max_length`` tokens. ``pairs`` says whether it was trained on two texts a row. ``embed`` gives
-    the vectors of single texts.
+    the vectors of single texts. ``encoder_digest`` is that of the checkpoint it was trained on (``checkpoint_digest``).
     """
 
     head: Logistic
@@ -42,6 +43,7 @@ class FrozenStudent:
     max_length: int
     pairs: bool
     embed: Embed
+    encoder_digest: str | None = None
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """What the student says of ``rows`` (text, text2; label if known), in their order: as ``LabelHead.predict``."""
@@ -67,6 +69,7 @@ class FrozenStudent:
             KIND: FROZEN,
             "labels": self.labels,
             "weights": self.weights,
+            ENCODER_DIGEST: self.encoder_digest,
             "max_length": self.max_length,
             "features": PAIR if self.pairs else SINGLE,
         }
@@ -86,7 +89,8 @@ class FrozenStudent:
 def load_frozen(folder: Path, vectors: Embed | None = None) -> FrozenStudent:
     """A student saved by ``FrozenStudent.save``. ``vectors`` as of ``fit_frozen``.
 
-    ``StudentError`` where ``folder`` holds another kind. Its checkpoint is looked for when the student is asked.
+    ``StudentError`` where ``folder`` holds another kind. Its checkpoint is looked for when the student is first asked:
+    ``WeightsError`` then, where it is gone or is not the one that the student was trained on.
     """
     if not is_frozen(folder):
         raise StudentError(f"{folder}: no frozen student; load it with s3_assets.student.load.load_student")
@@ -97,7 +101,10 @@ def load_frozen(folder: Path, vectors: Embed | None = None) -> FrozenStudent:
     pairs = tuple(config["features"]) == PAIR
     labels, weights, max_length = tuple(config["labels"]), config["weights"], config["max_length"]
     head = Logistic(arrays["coefficients"], arrays["intercepts"])
-    return FrozenStudent(head, labels, weights, max_length, pairs, vectors or _embedder(weights, max_length))
+    # None in folders of before it was noted.
+    digest = config.get(ENCODER_DIGEST)
+    embedded = vectors or Encoder(weights, max_length, digest)
+    return FrozenStudent(head, labels, weights, max_length, pairs, embedded, digest)
 
 
 def fit_frozen(
@@ -116,10 +123,11 @@ def fit_frozen(
     together where ``training`` has that column; then an entry's scores on ``select`` are null. ``vectors`` gives
     vectors of single texts as the checkpoint of ``spec`` does; None: they are computed.
     """
-    embedded = vectors or _embedder(spec.weights, spec.max_length)
+    digest = checkpoint_digest(spec.weights)
+    embedded = vectors or Encoder(spec.weights, spec.max_length, digest)
     texts = _texts(training)
     pairs = are_pairs(texts)
-    # One call: without a cache each loads the checkpoint.
+    # One call: texts that both have are embedded once.
     features = text_features([*texts, *_texts(select)], embedded, pairs)
     own, others = features[: training.height], features[training.height :]
     groups = training["gold_id"].to_list() if "gold_id" in training.columns else None
@@ -140,7 +148,7 @@ def fit_frozen(
         kept = INVERSE_STRENGTHS.index(best_held_out(own, targets, seed, groups))
     else:
         kept = max(range(len(heads)), key=lambda place: _rank(history[place]))
-    student = FrozenStudent(heads[kept], tuple(labels), spec.weights, spec.max_length, pairs, embedded)
+    student = FrozenStudent(heads[kept], tuple(labels), spec.weights, spec.max_length, pairs, embedded, digest)
     return student, history, kept + 1
 
 
@@ -157,10 +165,6 @@ def _scores(head: Logistic, features: Features, labels: Sequence[str], select: p
 
 def _rank(entry: dict[str, float | int | None]) -> tuple[float, float]:
     return entry["select_accuracy"] or 0.0, -(entry["select_loss"] or 0.0)
-
-
-def _embedder(weights: str, max_length: int) -> Embed:
-    return functools.partial(embed, weights=weights, max_length=max_length)
 
 
 def _texts(rows: pl.DataFrame) -> list[tuple[str | None, str | None]]:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from s3_assets.student.errors import StudentError
-from s3_assets.tasks.spec import StudentSpec
+from s3_assets.tasks.student_spec import StudentSpec
 
 log = logging.getLogger(__name__)
 

