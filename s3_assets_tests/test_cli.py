@@ -109,7 +109,7 @@ def test_check_counts_gold_calls_and_tokens(command):
     gold = pl.read_csv(load_task_of_demo().path("gold.csv"))
     counts = dict(gold["verdict"].value_counts().iter_rows())
     assert f"positive: {counts['positive']} rows" in out
-    assert "seed set: about 22 calls, " in out
+    assert "seed set: about 16 calls, " in out
     assert "extrapolated set of round 0: about " in out
     assert "teacher: embedded (a grammar without a model)" in out
     assert "budget: 10000 calls" in out
