@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 BIN := .venv/bin
-# Processes that run tests side by side; each takes up to 1 GB.
-WORKERS ?= 2
+# Processes that run tests side by side; some wait for Dagster, so one more than two cores. Each takes up to 1 GB.
+WORKERS ?= 3
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
