@@ -95,3 +95,8 @@ def _rounds(task: Task, warehouse: Warehouse, count: int) -> tuple[Task, Warehou
         for make in (make_seed_set, make_trained_model, make_error_set, make_drift, make_extrapolated_set):
             make(task, warehouse, round_)
     return task, warehouse
+
+
+def everything(folder: Path) -> str:
+    """All text files of an export."""
+    return "\n".join(file.read_text() for file in folder.rglob("*") if file.suffix in {".md", ".json", ".jsonl"})

@@ -6,26 +6,23 @@ import json
 import shutil
 import tomllib
 from dataclasses import replace
-from types import SimpleNamespace
 
 import polars as pl
 import pytest
 import yaml
-from huggingface_hub.utils import filter_repo_objects
 
 from s3_assets.cli.export import export
 from s3_assets.export import folder as export_folder
 from s3_assets.export import onnx_model
 from s3_assets.export.errors import ExportError
 from s3_assets.export.folder import export_student, is_export
-from s3_assets.export.hub import TOKEN_VARIABLE, push
 from s3_assets.export.onnx_model import PACKAGES
 from s3_assets.export.synthetic_rows import DatasetFormat, synthetic_rows
 from s3_assets.loop.best_student import choose_student
 from s3_assets.loop.fingerprints import loop_key
 from s3_assets.student.load import load_student
 from s3_assets.student.model import quiet
-from s3_assets_tests.exported import COLOURS, SECRET, pair_loop, qa_loop, shown_code, single_loop
+from s3_assets_tests.exported import COLOURS, SECRET, everything, pair_loop, qa_loop, shown_code, single_loop
 from s3_assets_tests.fakes import REPOSITORY
 
 
@@ -51,10 +48,6 @@ def run(code, folder, monkeypatch):
     with quiet():
         exec(compile(code, "README.md", "exec"), left)
     return left
-
-
-def everything(folder):
-    return "\n".join(file.read_text() for file in folder.rglob("*") if file.suffix in {".md", ".json", ".jsonl"})
 
 
 def test_a_single_task_loads_as_a_pipeline(single, tmp_path, monkeypatch):
@@ -282,7 +275,10 @@ def test_onnx_names_what_is_missing(single, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("failure", [NotImplementedError("no such\noperator"), RuntimeError()])
-def test_what_the_exporter_stumbles_over_is_told(exported, monkeypatch, failure):
+def test_what_the_exporter_stumbles_over_is_told(single, tmp_path, monkeypatch, failure):
+    task, warehouse = single
+    export_student(task, warehouse, tmp_path / "out")
+
     def fails(*_, **__):
         raise failure
 
@@ -291,7 +287,7 @@ def test_what_the_exporter_stumbles_over_is_told(exported, monkeypatch, failure)
     why = ": no such" if str(failure) else ""
     said = rf"cannot be written as ONNX \({type(failure).__name__}{why}\); leave out --onnx"
     with pytest.raises(ExportError, match=said):
-        onnx_model.write_onnx(exported, questions=False)
+        onnx_model.write_onnx(tmp_path / "out", questions=False)
 
 
 @pytest.mark.onnx
@@ -314,104 +310,3 @@ def test_metadata_of_both_cards_can_be_read(single, tmp_path):
     for place in ("README.md", "dataset/README.md"):
         _, head, _ = (tmp_path / "out" / place).read_text().split("---\n", 2)
         assert "s3-assets" in yaml.safe_load(head)["tags"]
-
-
-class FakeHub:
-    """Keeps what is said to the hub; repositories in ``public`` are there and public, ``files`` lie in each."""
-
-    def __init__(self, public=(), refuses=None, files=()):
-        self.said, self.public, self.refuses, self.token = [], public, refuses, None
-        self.files, self.deleted = files, {}
-
-    def __call__(self, token):
-        self.token = token
-        return self
-
-    def create_repo(self, repo, *, repo_type, private, exist_ok):
-        assert exist_ok
-        self.said.append(("create", repo_type, repo, private))
-        return f"https://hub.example/{repo_type}s/{repo}"
-
-    def repo_info(self, repo, *, repo_type):
-        made = {kind: private for what, kind, _, private in self.said if what == "create"}
-        return SimpleNamespace(private=made[repo_type] and repo_type not in self.public)
-
-    def upload_folder(self, *, repo_id, folder_path, repo_type, ignore_patterns, delete_patterns, commit_message):
-        if self.refuses is not None:
-            raise self.refuses
-        self.said.append(("upload", repo_type, repo_id, folder_path, ignore_patterns))
-        # What is sent in the same commit is not deleted.
-        sent = {file.relative_to(folder_path).as_posix() for file in folder_path.rglob("*")}
-        ours = filter_repo_objects(self.files, allow_patterns=delete_patterns)
-        self.deleted[repo_type] = sorted(set(ours) - sent)
-
-
-@pytest.fixture
-def exported(single, tmp_path):
-    task, warehouse = single
-    export_student(task, warehouse, tmp_path / "out", repo="ana/reviews")
-    return tmp_path / "out"
-
-
-def test_model_and_rows_are_sent_to_the_hub(exported, monkeypatch):
-    hub = FakeHub()
-    monkeypatch.setattr("huggingface_hub.HfApi", hub)
-    addresses = push(exported, "ana/reviews", "hf_token", private=True, dataset="dataset")
-    assert addresses == ["https://hub.example/models/ana/reviews", "https://hub.example/datasets/ana/reviews"]
-    assert hub.token == "hf_token"
-    assert hub.said == [
-        ("create", "model", "ana/reviews", True),
-        ("create", "dataset", "ana/reviews", True),
-        ("upload", "model", "ana/reviews", exported, ["dataset/**"]),
-        ("upload", "dataset", "ana/reviews", exported / "dataset", None),
-    ]
-    assert "hf_token" not in everything(exported)
-
-
-def test_files_of_an_earlier_export_do_not_stay_on_the_hub(exported, monkeypatch):
-    earlier = ("onnx/model.onnx", "train.jsonl", "train.parquet", "vocab.txt", "model.safetensors")
-    own = ("LICENSE", ".gitattributes", "onnx/model_int8.onnx", "pictures/curve.png", "README.md", "handler.py")
-    hub = FakeHub(files=(*earlier, *own))
-    monkeypatch.setattr("huggingface_hub.HfApi", hub)
-    push(exported, "ana/reviews", "hf_token", private=True, dataset="dataset")
-    assert hub.deleted == {"model": ["onnx/model.onnx", "vocab.txt"], "dataset": ["train.jsonl"]}
-
-
-def test_nothing_private_is_sent_where_everybody_can_see_it(exported, monkeypatch):
-    hub = FakeHub(public=("dataset",))
-    monkeypatch.setattr("huggingface_hub.HfApi", hub)
-    with pytest.raises(ExportError, match="datasets/ana/reviews is there and public; nothing was sent"):
-        push(exported, "ana/reviews", "hf_token", private=True, dataset="dataset")
-    assert not [said for said in hub.said if said[0] == "upload"]
-    push(exported, "ana/reviews", "hf_token", private=False, dataset="dataset")
-    assert ("create", "model", "ana/reviews", False) in hub.said
-
-
-def test_what_the_hub_refuses_is_told_without_its_addresses(exported, monkeypatch):
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
-
-    response = httpx2.Response(403, request=httpx2.Request("POST", "https://hub.example/?signature=sk-1"))
-    refusal = HfHubHTTPError("403 for https://hub.example/?signature=sk-1", response=response)
-    for refuses, why in ((refusal, "may not write there"), (httpx2.ConnectError("no route"), "connection failed")):
-        monkeypatch.setattr("huggingface_hub.HfApi", FakeHub(refuses=refuses))
-        with pytest.raises(ExportError, match=why) as raised:
-            push(exported, "ana/reviews", "hf_token", private=True, dataset="dataset")
-        assert "sk-1" not in str(raised.value)
-        assert "hf_token" not in str(raised.value)
-
-
-def test_push_is_refused_before_anything_is_written(command, monkeypatch, tmp_path, small_task):
-    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
-    words = ("export", small_task.name, "--to", str(tmp_path / "out"), "--push")
-    code, _, error = command(*words, "ana/reviews")
-    assert code == 2
-    assert TOKEN_VARIABLE in error
-    monkeypatch.setenv(TOKEN_VARIABLE, "hf_token")
-    code, _, error = command(*words, "reviews")
-    assert code == 2
-    assert "OWNER/NAME" in error
-    code, _, error = command(*words, "ana/reviews")
-    assert code == 2
-    assert "has no student yet" in error
-    assert not (tmp_path / "out").exists()

@@ -29,14 +29,14 @@ JUDGED = ("text", "text2", "label", "answer", "answer_start", "answers")
 
 @dataclass(frozen=True)
 class Said:
-    """What a student of a fold says of the fold's ``gold``.
+    """What a student says of ``gold``: that of a ``fold``, or the round's own where it is None.
 
     ``logs`` are logarithms of probabilities of ``labels``, of shape (rows, labels), at the ``temperature`` that the
     student has; ``answers`` are what it says to questions. One of them is None.
     """
 
     gold: pl.DataFrame
-    fold: int
+    fold: int | None
     labels: tuple[str, ...]
     logs: "NDArray[np.float64] | None"
     answers: pl.DataFrame | None
@@ -54,18 +54,14 @@ class Said:
         logs = at_temperature(self.logs, temperature)
         found = label_columns(logs, np.exp(logs), self.labels, self.gold)
         doubt = _doubts(self.logs, self.temperature, self.gold, self.labels)
-        return _rows(self.gold, found.with_columns(doubt=doubt), self.fold)
+        # No other gold decides what is written.
+        of_steering = pl.when(pl.lit(self.gold["split"] == "steer")).then(pl.lit(doubt))
+        return _rows(self.gold, found.with_columns(doubt=of_steering), self.fold)
 
 
 def said_of_fold(trained: "TrainedStudent", gold: pl.DataFrame, fold: int, *, questions: bool) -> Said:
     """What a student says of the ``gold`` of a fold."""
-    student = trained.student
-    asked = gold.select(JUDGED)
-    if questions:
-        return Said(gold, fold, student.labels, None, student.predict(asked))
-    from s3_assets.student.calibration import logs_of
-
-    return Said(gold, fold, student.labels, logs_of(student.probabilities(asked)), None, trained.temperature)
+    return _said(trained.student, gold, fold, trained.temperature, questions=questions)
 
 
 def held_out_temperature(said: Sequence[Said]) -> float:
@@ -87,17 +83,7 @@ def held_out_temperature(said: Sequence[Said]) -> float:
 
 def predictions_of(student: "AnyStudent", gold: pl.DataFrame, temperature: float, *, questions: bool) -> pl.DataFrame:
     """Rows of ``predictions`` of a round's own student, which has ``temperature``; round, model and fold are null."""
-    found = student.predict(gold.select(JUDGED))
-    steer = gold.filter(pl.col("split") == "steer")
-    if questions or steer.is_empty():
-        return _rows(gold, found, None)
-    from s3_assets.student.calibration import logs_of
-
-    doubt = _doubts(logs_of(student.probabilities(steer.select(JUDGED))), temperature, steer, student.labels)
-    doubted = pl.DataFrame({"gold_id": steer["gold_id"], "doubt": doubt})
-    return _rows(
-        gold, found.hstack(gold.select("gold_id").join(doubted, on="gold_id", how="left").select("doubt")), None
-    )
+    return _said(student, gold, None, temperature, questions=questions).predictions(1.0)
 
 
 def scores(predictions: pl.DataFrame, *, questions: bool) -> dict[str, float | None]:
@@ -113,6 +99,15 @@ def scores(predictions: pl.DataFrame, *, questions: bool) -> dict[str, float | N
         found[f"{split}_accuracy"] = float(right.to_numpy().mean()) if rows.height else None
         found[f"{split}_f1"] = float(rows["f1"].to_numpy().mean()) if rows.height and questions else None
     return found
+
+
+def _said(student: "AnyStudent", gold: pl.DataFrame, fold: int | None, temperature: float, *, questions: bool) -> Said:
+    asked = gold.select(JUDGED)
+    if questions:
+        return Said(gold, fold, student.labels, None, student.predict(asked))
+    from s3_assets.student.calibration import logs_of
+
+    return Said(gold, fold, student.labels, logs_of(student.probabilities(asked)), None, temperature)
 
 
 def _doubts(logs: "NDArray[np.float64]", temperature: float, gold: pl.DataFrame, labels: Sequence[str]) -> pl.Series:
