@@ -8,7 +8,7 @@ Rows are drawn from the pool of a pack of real text, gold is the pack's. Every m
 each seed the ways take turns. All train minilm on the same rows with the same batch size, epochs and learning rate, and
 are timed from the loaded checkpoint to the trained model, tokenising included:
 
-* ours: ``train_student``, which also scores selecting gold (100 rows) after each epoch, keeps the best, calibrates it;
+* ours: ``train_student``, which also scores selecting gold (100 rows) after each epoch, keeps one, calibrates it;
 * Trainer: transformers' ``Trainer`` with ``DataCollatorWithPadding`` and defaults for all else: dynamic padding, rows
   in random order, texts cut where ours are. It needs accelerate and is left out without it;
 * the paper's: every row padded to 512 tokens, float32, a loop of its own. ``--steps`` of them are timed (0: all), the

@@ -98,17 +98,17 @@ def test_same_seed_same_weights_other_seed_others(spec, tmp_path):
 @pytest.mark.parametrize(
     ("scores", "best"),
     [
-        ([(0.9, 0.5, 0.5), (0.2, 0.8, 0.9), (0.8, 0.7, 0.1)], 2),  # F1 before exact match and loss
-        ([(0.9, 0.8, 0.5), (0.2, 0.8, 0.3), (0.8, 0.8, 0.4)], 2),  # then the lower loss
+        ([(0.9, 0.5, 0.5), (0.2, 0.8, 0.9), (0.8, 0.7, 0.1)], 2),  # F1 counts, not exact match and loss
+        ([(0.9, 0.8, 0.5), (0.2, 0.8, 0.3), (0.8, 0.8, 0.4)], 3),  # of equals the later
     ],
 )
-def test_best_epoch_has_the_highest_f1(spec, monkeypatch, scores, best):
+def test_epochs_are_compared_by_their_f1(spec, monkeypatch, scores, best):
     kept = []
 
     def score(student, select):
         kept.append(state(student))
         exact, f1, loss = scores[len(kept) - 1]
-        return {"select_loss": loss, "select_accuracy": exact, "select_f1": f1}
+        return {"select_loss": loss, "select_accuracy": exact, "select_f1": f1}, [f1] * 4
 
     monkeypatch.setattr(training_module, "_score", score)
     three = spec.model_copy(update={"epochs": 3})

@@ -69,17 +69,17 @@ def test_same_seed_same_weights_other_seed_others(spec, tmp_path):
 @pytest.mark.parametrize(
     ("scores", "best"),
     [
-        ([(0.7, 0.5), (0.9, 0.4), (0.8, 0.1), (0.9, 0.6)], 2),  # accuracy first
-        ([(0.7, 0.5), (0.9, 0.4), (0.9, 0.3), (0.9, 0.35)], 3),  # then the lower loss
+        ([(2, 0.5), (4, 0.4), (2, 0.1), (1, 0.6)], 2),  # two rows of four are more than one standard error
+        ([(2, 0.5), (4, 0.4), (3, 0.3), (2, 0.1)], 3),  # one is not, and the later epoch is kept
     ],
 )
-def test_restores_the_best_epoch(spec, monkeypatch, scores, best):
+def test_restores_the_epoch_it_keeps(spec, monkeypatch, scores, best):
     kept = []
 
     def score(student, select):
         kept.append(state(student))
-        accuracy, loss = scores[len(kept) - 1]
-        return {"select_accuracy": accuracy, "select_loss": loss}
+        right, loss = scores[len(kept) - 1]
+        return {"select_accuracy": right / 4, "select_loss": loss}, [1.0] * right + [0.0] * (4 - right)
 
     monkeypatch.setattr(training_module, "_score", score)
     four = spec.model_copy(update={"epochs": 4})

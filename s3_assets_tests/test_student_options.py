@@ -100,31 +100,36 @@ def test_batches_in_pieces_learn_the_same(spec, checkpoint, tmp_path, monkeypatc
 
 def scored(monkeypatch, accuracies: list[float]) -> None:
     left = iter(accuracies)
-    monkeypatch.setattr(training_module, "_score", lambda *_: {"select_accuracy": next(left), "select_loss": 0.5})
+
+    def score(*_: object) -> tuple[dict[str, float], list[float]]:
+        accuracy = next(left)
+        return {"select_accuracy": accuracy, "select_loss": 0.5}, [accuracy] * 4
+
+    monkeypatch.setattr(training_module, "_score", score)
 
 
 @pytest.mark.parametrize(
-    ("patience", "min_steps", "accuracies", "epochs", "best"),
+    ("patience", "min_steps", "accuracies", "epochs", "kept"),
     [
-        (1, 0, [0.7] * 8, 2, 1),
-        (2, 0, [0.6, 0.7, 0.7, 0.7, 0.9], 4, 2),
+        (1, 0, [0.7] * 8, 2, 2),
+        (2, 0, [0.6, 0.7, 0.7, 0.7, 0.9], 4, 4),
         (3, 0, [0.7, 0.7, 0.6, 0.8, *[0.5] * 4], 7, 4),
-        (None, 0, [0.7] * 8, 8, 1),
+        (None, 0, [0.7] * 8, 8, 8),
         # Not before 21 steps of three an epoch.
-        (1, 21, [0.7] * 8, 7, 1),
+        (1, 21, [0.7] * 8, 7, 7),
         # Epochs that min_steps alone asks for are all trained.
-        (2, 36, [0.7] * 12, 12, 1),
+        (2, 36, [0.7] * 12, 12, 12),
     ],
 )
 def test_training_ends_when_no_epoch_is_better_but_not_before_its_steps(
-    spec, monkeypatch, caplog, patience, min_steps, accuracies, epochs, best
+    spec, monkeypatch, caplog, patience, min_steps, accuracies, epochs, kept
 ):
     scored(monkeypatch, accuracies)
     given = spec.model_copy(update={"epochs": 8, "min_steps": min_steps, "patience": patience, "batch_size": 10})
     with caplog.at_level("INFO", logger="s3_assets"):
         done = train_student(toy_rows(30, 0), toy_rows(4, 1), LABELS, given, seed=0)
     assert done.epochs == len(done.history) == epochs
-    assert done.best_epoch == best
+    assert done.best_epoch == kept
     assert ("training: ended after" in caplog.text) is (epochs < max(8, min_steps // 3))
 
 
@@ -175,7 +180,7 @@ def test_questions_have_no_labels_to_weigh(spec):
 
 @pytest.mark.parametrize("selects", [True, False])
 def test_the_best_learning_rate_is_taken_and_what_was_tried_is_told(spec, selects):
-    given = spec.model_copy(update={"learning_rates": RATES, "min_steps": 20})
+    given = spec.model_copy(update={"learning_rates": RATES, "min_steps": 40})
     select = toy_rows(24, 1) if selects else toy_rows(0, 0)
     done = train_student(toy_rows(60, 0), select, LABELS, given, seed=0)
     assert done.learning_rate == RATES[1]

@@ -123,8 +123,9 @@ LOOP_TABLES = (
             Column(
                 "best_epoch",
                 pl.Int64,
-                "Epoch kept, from 1: the best on selecting gold, the last where none selects. Of a frozen student the "
-                "strength kept, where none selects the best on training rows held out.",
+                "Epoch kept, from 1: the latest not clearly below the best on selecting gold, the last where none "
+                "selects. Of a frozen student the strength kept, where none selects the best on training rows held "
+                "out.",
             ),
             Column(
                 "history",

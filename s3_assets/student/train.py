@@ -18,6 +18,7 @@ import polars as pl
 
 from s3_assets.student.balance import balanced
 from s3_assets.student.batches import collate, pieces, training_batches
+from s3_assets.student.best_epoch import BestEpoch, Rank
 from s3_assets.student.calibration import best_temperature, logs_of
 from s3_assets.student.device import Device, share_the_processor
 from s3_assets.student.errors import StudentError
@@ -79,7 +80,7 @@ def train_student(
     qa: QaSpec | None = None,
     vectors: Embed | None = None,
 ) -> TrainedStudent:
-    """Train a fresh student on ``training`` and keep its best epoch on ``select``.
+    """Train a fresh student on ``training`` and keep one of its epochs by ``select``.
 
     Without ``qa`` a classifier into ``labels``, rows having the columns text, text2, label; with it a student that
     answers questions, rows having text (context), text2 (question), answer, answer_start (in characters), answers (if
@@ -88,12 +89,12 @@ def train_student(
     times the cross entropy against soft or label; weights are not divided by their sum, so their mean should be 1.
     ``spec.class_weights`` multiplies them. Rows with one gold_id, where there is that column, are held out together.
 
-    Best is the highest accuracy, of answers the highest mean F1, then the lowest loss; the last epoch where ``select``
-    is empty. A classifier is then calibrated on ``select`` (``best_temperature``): its logits are divided, in the
-    weights, so that its loss there is least. With ``spec.kind`` frozen see ``frozen.fit_frozen``; only that uses
-    ``vectors``, which give the vectors of single texts as ``spec.weights`` do. The same inputs and seed give the same
-    weights on the same machine. Raises ``StudentError`` for no rows, one class, unknown labels, weights or
-    probabilities that are none, an answer that is not where it should be, too few rows to try learning rates by, and
+    Kept is the latest epoch whose accuracy, of answers whose mean F1, is not clearly below the best (``BestEpoch``);
+    the last where ``select`` is empty. A classifier is then calibrated on ``select`` (``best_temperature``): its logits
+    are divided, in the weights, so that its loss there is least. With ``spec.kind`` frozen see ``frozen.fit_frozen``;
+    only that uses ``vectors``, which give the vectors of single texts as ``spec.weights`` do. The same inputs and seed
+    give the same weights on the same machine. Raises ``StudentError`` for no rows, one class, unknown labels, weights
+    or probabilities that are none, an answer that is not where it should be, too few rows to try learning rates by, and
     for questions with soft labels, class weights or a frozen student.
     """
     share_the_processor()
@@ -188,7 +189,7 @@ def _fit(
     epochs = max(spec.epochs, math.ceil(spec.min_steps / steps_per_epoch))
     optimizer, schedule = _optimizer(student.model, spec, epochs * steps_per_epoch)
     history: list[dict[str, float | int | None]] = []
-    best: tuple[tuple[float, float], int, dict[str, Any]] | None = None
+    best, kept = BestEpoch(), {}
     for epoch in range(1, epochs + 1):
         student.model.train()
         losses, shown = [], time.perf_counter()
@@ -207,25 +208,24 @@ def _fit(
                 shown = time.perf_counter()
                 log.info("training: epoch %d of %d, batch %d of %d", epoch, epochs, place, steps_per_epoch)
         # Read once an epoch: a GPU would have to be waited for at every step.
-        total, scores = sum(torch.stack(losses).tolist()), _score(student, select)
+        total, (scores, measures) = sum(torch.stack(losses).tolist()), _score(student, select)
         history.append({"epoch": epoch, "training_loss": total / len(rows), **scores})
         log.info("training: epoch %d of %d, %s", epoch, epochs, _line(history[-1], time.perf_counter() - began))
         if select.is_empty():
             continue
-        rank = _rank(history[-1], student.head.ranks_by)
-        if best is None or rank > best[0]:
-            best = (rank, epoch, copy.deepcopy(student.model.state_dict()))
-        waited = spec.patience is not None and epoch - best[1] >= spec.patience
+        if best.take(epoch, _rank(scores, student.head.ranks_by), measures):
+            kept = copy.deepcopy(student.model.state_dict())
+        waited = spec.patience is not None and epoch - best.best >= spec.patience
         if waited and spec.min_steps <= epoch * steps_per_epoch < epochs * steps_per_epoch:
-            log.info("training: ended after epoch %d of %d, none better than epoch %d", epoch, epochs, best[1])
+            log.info("training: ended after epoch %d of %d, none better than epoch %d", epoch, epochs, best.best)
             break
-    if best is not None:
-        student.model.load_state_dict(best[2])
-    seconds, best_epoch = time.perf_counter() - began, best[1] if best is not None else len(history)
-    return TrainedStudent(student, len(history), best_epoch, history, seconds, str(student.device))
+    if kept:
+        student.model.load_state_dict(kept)
+    seconds, kept_epoch = time.perf_counter() - began, best.epoch or len(history)
+    return TrainedStudent(student, len(history), kept_epoch, history, seconds, str(student.device))
 
 
-def _rank(scores: Mapping[str, float | int | None], measure: str) -> tuple[float, float]:
+def _rank(scores: Mapping[str, float | int | None], measure: str) -> Rank:
     """Of an epoch with selecting rows, the higher the better: its measure, then its loss."""
     reached, lost = scores[f"select_{measure}"], scores["select_loss"]
     return (0.0 if reached is None else reached), -(math.inf if lost is None else lost)
@@ -250,13 +250,15 @@ def _optimizer(model: Any, spec: StudentSpec, steps: int) -> tuple[Any, Any]:
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
 
-def _score(student: Student, select: pl.DataFrame) -> dict[str, float | None]:
+def _score(student: Student, select: pl.DataFrame) -> tuple[dict[str, float | None], list[float]]:
+    """Means over selecting rows, and of each row what epochs are compared by."""
     measures = student.head.measures
     if select.is_empty():
-        return dict.fromkeys(["select_loss", *(f"select_{name}" for name in measures)])
+        return dict.fromkeys(["select_loss", *(f"select_{name}" for name in measures)]), []
     found = student.predict(select)
     means = {f"select_{name}": float(found[column].to_numpy().mean()) for name, column in measures.items()}
-    return {"select_loss": float(found["loss"].to_numpy().mean()), **means}
+    each = found[measures[student.head.ranks_by]].cast(pl.Float64).to_list()
+    return {"select_loss": float(found["loss"].to_numpy().mean()), **means}, each
 
 
 def _line(entry: dict[str, float | int | None], seconds: float) -> str:

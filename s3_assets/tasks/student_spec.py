@@ -41,7 +41,7 @@ class StudentSpec(Section):
         None,
         gt=0,
         description="Epochs without a better one on selecting gold after which training ends, once min_steps are done; "
-        "null: never before the last. The best is kept in either case. Does nothing where no gold selects: under "
+        "null: never before the last. Does nothing where no gold selects: under "
         "strategies with steers: dev, as default is, all epochs are trained and the last is kept.",
     )
     weight_decay: float = Field(0.01, ge=0)
