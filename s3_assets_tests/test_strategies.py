@@ -191,6 +191,14 @@ def test_a_second_time_nothing_is_done_and_a_changed_task_makes_rows_stale(arms)
         make_leaderboard(changed, arms.warehouse)
 
 
+def test_rows_of_arms_that_the_task_cannot_be_run_with_any_more_are_stale(arms):
+    """And no error: what the other arms came to is still to be read."""
+    students = arms.task.spec.verify.model_copy(update={"by": "students"})
+    changed = Task(arms.task.spec.model_copy(update={"verify": students}), arms.task.folder)
+    _, stale = live_rows(changed, arms.warehouse)
+    assert {"default seed 0", "default+gold seed 0"} <= set(stale)
+
+
 def test_the_board_holds_every_arm_and_sql_agrees(arms):
     made = make_leaderboard(arms.task, arms.warehouse)
     board = made.result.rows
@@ -294,6 +302,20 @@ def test_a_task_that_brings_its_seed_set_has_no_arm_that_asks_for_another(small_
     assert arm_task(task, "default~explore", 0).spec.how.explore == 0
     with pytest.raises(TaskError, match=r"brings its seed set \(seed_rows\): arm more_seed would ask for another"):
         arm_task(task, "more_seed", 0)
+
+
+@pytest.mark.parametrize("by", ["students", "both"])
+def test_students_who_learn_from_all_gold_verify_no_labels_where_folds_judge(tmp_path, by):
+    """They would choose rows by gold that is then said to have been held out."""
+    with pytest.raises(TaskError, match=r"verify: students learn from all steering gold, which strategy default"):
+        write_task(tmp_path, verify=by, strategy="default")
+    own = {"mine": {"base": "default", "verify": "teacher"}, "plain": {"base": "default", "cross_fit": 0}}
+    assert write_task(tmp_path, verify=by, strategy="mine", strategies=own).spec.verifying.by == "teacher"
+    task = write_task(tmp_path, verify=by, strategy="plain", strategies=own)
+    assert {"s3", "mine", "plain"} <= set(arms_of(task))
+    assert {"default", "frugal"}.isdisjoint(arms_of(task))
+    with pytest.raises(TaskError, match=r"labels verified by students, .*; arm frugal keeps gold from its judges"):
+        arm_task(task, "frugal", 0)
 
 
 def test_a_strategy_that_verifies_has_no_place_among_questions(tmp_path):

@@ -32,7 +32,6 @@ from s3_assets.store.tables import table
 from s3_assets.tasks.load import Task, TaskError
 from s3_assets.tasks.presets import WITHOUT
 from s3_assets.tasks.spec import close_to
-from s3_assets.tasks.strategy import Strategy
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +48,8 @@ def arm_task(task: Task, arm: str, seed: int) -> Task:
     """
     if arm not in task.spec.arms:
         raise TaskError(no_arm(task, arm))
-    if not _fits(task, task.spec.arms[arm]):
-        raise TaskError(
-            f"task {task.name} brings its seed set (seed_rows): arm {arm} would ask for another; leave it out"
-        )
+    if (why := _unfit(task, arm)) is not None:
+        raise TaskError(why)
     if (arm, seed) == (task.spec.strategy, task.spec.seed):
         return task
     return replace(task, spec=task.spec.model_copy(update={"strategy": arm, "seed": seed}), keeps_weights=False)
@@ -105,8 +102,8 @@ def live_row(task: Task, warehouse: Warehouse, arm: str, seed: int) -> Part | No
 
 
 def arms_of(task: Task) -> list[str]:
-    """Shipped and own strategies that a task can be run with: not for another seed set where it brings one."""
-    return [name for name, how in task.spec.arms.items() if WITHOUT not in name and _fits(task, how)]
+    """Shipped and own strategies that a task can be run with."""
+    return [name for name in task.spec.arms if WITHOUT not in name and _unfit(task, name) is None]
 
 
 def ablations_of(task: Task) -> list[str]:
@@ -129,7 +126,7 @@ def live_rows(task: Task, warehouse: Warehouse) -> tuple[pl.DataFrame, list[str]
     order = {arm: place for place, arm in enumerate(task.spec.arms)}
     made = experiment_rows(warehouse, task.name).select("arm", "seed").filter(pl.col("arm").is_in(list(order))).rows()
     for arm, seed in sorted(made, key=lambda pair: (order[pair[0]], pair[1])):
-        part = live_row(task, warehouse, arm, seed)
+        part = live_row(task, warehouse, arm, seed) if _unfit(task, arm) is None else None
         if part is None:
             stale.append(f"{arm} seed {seed}")
         else:
@@ -137,8 +134,17 @@ def live_rows(task: Task, warehouse: Warehouse) -> tuple[pl.DataFrame, list[str]
     return pl.concat(found), stale
 
 
-def _fits(task: Task, how: Strategy) -> bool:
-    return task.spec.seed_rows is None or (how.rationales and not how.grown)
+def _unfit(task: Task, arm: str) -> str | None:
+    """Why the task cannot be run with an arm; None where it can."""
+    how = task.spec.arms[arm]
+    if task.spec.seed_rows is not None and (how.grown or not how.rationales):
+        return f"task {task.name} brings its seed set (seed_rows): arm {arm} would ask for another; leave it out"
+    if task.spec.teaches_judges(how):
+        return (
+            f"task {task.name} has labels verified by students, who learn from all steering gold; arm {arm} keeps gold "
+            "from its judges (cross_fit): leave it out, or verify by teacher"
+        )
+    return None
 
 
 def _keys(own: Task) -> dict[str, str | int]:

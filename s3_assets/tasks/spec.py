@@ -245,6 +245,21 @@ class TaskSpec(QualitySections):
             )
         return self
 
+    @model_validator(mode="after")
+    def _judges_of_folds_are_not_taught(self) -> Self:
+        if self.teaches_judges(self.how):
+            raise ValueError(
+                f"verify: students learn from all steering gold, which strategy {self.strategy} (cross_fit "
+                f"{self.how.cross_fit}) keeps from its judges; verify by teacher, or take a strategy without "
+                "cross_fit, as s3 or one of your own with cross_fit: 0"
+            )
+        return self
+
+    def teaches_judges(self, how: Strategy) -> bool:
+        """Whether ``how`` judges gold by students of folds while other students, who know that gold, choose rows."""
+        by = self.verify.by if how.verify is None else how.verify
+        return how.cross_fit > 0 and by in {"students", "both"}
+
     @property
     def text_fields(self) -> tuple[str, ...]:
         """Canonical text fields of the kind, in order."""
