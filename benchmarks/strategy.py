@@ -4,10 +4,10 @@
 
 For each pack: the arms by ``s3-assets compare``, the leaderboard in Markdown. Then over packs: mean test score of each
 arm, paired differences of ``default`` to its controls, and which bars hold. ``random_gold`` is the schedule and gold
-of ``default``, its rounds written from random steering gold. What ``default`` gains over
-``goldgen`` is of both; what it gains over ``random_gold`` is of aiming alone. The teacher is simulated (what it
-"writes" are real rows of the pack): no figure is an LLM result. 100 gold rows steer and select; the pack's test file is
-test.
+of ``default``, its rounds written from random steering gold. What ``default`` gains over ``goldgen`` is of schedule,
+gold that is learned and aiming; over ``goldgen+gold`` of schedule and aiming; over ``random_gold`` of aiming alone.
+The teacher is simulated (what it "writes" are real rows of the pack): no figure is an LLM result. 100 gold rows steer
+and select; the pack's test file is test.
 
 Belongs here: declaring and running the comparison, tables over packs, the bars. Does not belong here: arms and
 leaderboard (``s3_assets/experiment``), packs as tasks (``packs.py``).
@@ -32,10 +32,10 @@ from s3_assets.experiment.publish import make_leaderboard
 from s3_assets.tasks.load import Task
 from s3_assets_tests.simulated_teacher import GOLD_ROWS, PACKS_VARIABLE, simulated_teacher
 
-ARMS = "gold_only,seed_only,more_seed,goldgen,random_gold,s3,default,frugal"
+ARMS = "gold_only,seed_only,more_seed,goldgen,goldgen+gold,random_gold,s3,default,frugal"
 PACKS = ("sentiment_mr", "nli_sick", "topic_clinc10")
-DEFAULT, FRUGAL, S3, RANDOM_GOLD = "default", "frugal", "s3", "random_gold"
-CONTROLS = ("goldgen", RANDOM_GOLD, S3, "more_seed", "gold_only", "seed_only")
+DEFAULT, FRUGAL, S3, RANDOM_GOLD, GOLD_TOO = "default", "frugal", "s3", "random_gold", "goldgen+gold"
+CONTROLS = ("goldgen", GOLD_TOO, RANDOM_GOLD, S3, "more_seed", "gold_only", "seed_only")
 DEARER = "†"
 
 # The control that shares everything with default but what rows are written from.
@@ -58,14 +58,14 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "five_steps": {"steps": 5},
     "growing": {"growth": 2.0},
     "diagnosed": {"shows": ["prediction", "contrast", "diagnosis"]},
-    "verify_students": {"verify": "students", "cross_fit": 0},
+    "verify_students": {"verify": "students", "cross_fit": 0, "gold": "none"},
     "verify_teacher": {"verify": "teacher"},
     "weights_quality": {"weights": "quality"},
     "weights_usefulness": {"weights": "usefulness"},
     "distilled": {"distil": True},
     "together": {"ensemble": True},
     "five_folds": {"cross_fit": 5},
-    "with_gold": {"gold": "added"},
+    "without_gold": {"gold": "none"},
 }
 
 # Figures by pack, arm and seed: test scores in percent, teacher budgets.

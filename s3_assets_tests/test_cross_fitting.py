@@ -305,7 +305,7 @@ def test_which_gold_row_a_row_was_written_from_counts_with_folds_alone(loop):
     for arm, alike in (("none", True), ("same", False)):
         task = other(loop.task, arm)
         used = gold_in_use(task, gold)
-        found = {_inputs(task, loop_key(task, 1), one, used, with_gold=False).key for one in (rows, moved)}
+        found = {_inputs(task, loop_key(task, 1), one, used, learned=()).key for one in (rows, moved)}
         assert (len(found) == 1) is alike
 
 

@@ -38,8 +38,10 @@ def test_shipped_ones_are_controls_the_papers_and_the_projects() -> None:
     assert differs["goldgen"] == {"extrapolates"}
     assert differs["more_seed"] == {"extrapolates", "grown"}
     assert differs["zerogen"] == {"extrapolates", "grown", "rationales"}
-    for name in ("seed_only", "more_seed", "goldgen", "s3", "default"):
+    for name in ("seed_only", "more_seed", "goldgen", "s3"):
         assert options(shipped[f"{name}+gold"]) == options(shipped[name]) | {"gold": "added"}
+    # Gold is learned by crossing it already.
+    assert "default+gold" not in shipped
     assert shipped["frugal"].budget == 0.5
     assert len({one.summary for one in shipped.values()}) == len(shipped)
 
@@ -50,14 +52,17 @@ def test_an_ablation_differs_in_one_option_which_is_as_the_papers_rule_has_it() 
     assert {name.removeprefix("default~") for name in found} == {key for key in default if default[key] != paper[key]}
     for name, one in found.items():
         option = name.removeprefix("default~")
-        assert options(one) == default | {option: paper[option]}
+        gold = {"gold": "none"} if option == "cross_fit" else {}
+        assert options(one) == default | {option: paper[option]} | gold
         assert one.summary == f"default without {option}"
 
 
 def test_students_of_folds_go_with_what_uses_them() -> None:
-    whole = Strategy(cross_fit=3, ensemble=True, distil=True)
+    whole = Strategy(cross_fit=3, ensemble=True, distil=True, gold="crossed")
     without = ablations("mine", whole)["mine~cross_fit"]
-    assert (without.cross_fit, without.ensemble, without.distil) == (0, False, False)
+    assert (without.cross_fit, without.ensemble, without.distil, without.gold) == (0, False, False, "none")
+    added = ablations("mine", Strategy(cross_fit=3, gold="added"))["mine~cross_fit"]
+    assert (added.cross_fit, added.gold) == (0, "added")
     assert ablations("mine", whole)["mine~ensemble"].cross_fit == 3
 
 
@@ -180,6 +185,7 @@ def test_messages_name_the_line_and_key_within_an_own_strategy(tmp_path: Path, l
         ({"one_each": True, "by": "loss"}, "choose nothing then"),
         ({"one_each": True, "prior": "gold"}, "choose nothing then"),
         ({"verify": "students", "cross_fit": 2}, "learn from all steering gold"),
+        ({"gold": "crossed"}, "judged by students of folds; set cross_fit"),
         ({"verify": "both", "cross_fit": 2}, "learn from all steering gold"),
         ({"shows": ["probability"]}, "show prediction too"),
         ({"extrapolates": "gold", "shows": ["probability"]}, "are about errors"),

@@ -103,12 +103,19 @@ def trained(tmp_path, checkpoint, gold, seed_set, monkeypatch):
 
     monkeypatch.setattr(student_training, "train_student", listen)
 
-    def make(name: str, *, with_gold: bool = False, student: dict[str, Any] | None = None, **options: Any) -> Done:
+    def make(
+        name: str,
+        *,
+        learned: tuple[str, ...] = (),
+        student: dict[str, Any] | None = None,
+        seed_set: pl.DataFrame = seed_set,
+        **options: Any,
+    ) -> Done:
         task = task_with(tmp_path / name, checkpoint, student, **options)
         warehouse, key = Warehouse(tmp_path / name / "warehouse"), RoundKey("small", "own", 0, 1)
         used = gold_in_use(task, gold)
         before = len(heard)
-        done = train_round(task, warehouse, key, seed_set, used, with_gold=with_gold)
+        done = train_round(task, warehouse, key, seed_set, used, learned=learned)
         return Done(task, warehouse, done, heard[before:])
 
     return make
@@ -183,7 +190,7 @@ def test_each_student_chooses_its_strength_on_its_own_rows(trained, distil, monk
 
 def test_gold_that_is_trained_on_keeps_its_label_and_weight(trained, monkeypatch):
     monkeypatch.setattr("s3_assets.weighting.quality.quality_weights", lambda rows, *_: np.linspace(1, 3, rows.height))
-    done = trained("added", with_gold=True, cross_fit=2, distil=True, weights="quality")
+    done = trained("added", learned=("steer", "select"), cross_fit=2, distil=True, weights="quality")
     *of_folds, own = done.given
     gold = own[SEED_ROWS + WRITTEN :]
     assert gold.height == GOLD_ROWS * 6 // 8
@@ -194,6 +201,36 @@ def test_gold_that_is_trained_on_keeps_its_label_and_weight(trained, monkeypatch
     assert written.mean() == pytest.approx(1)
     assert written[-1] == pytest.approx(3 * written[0])
     assert [frame["weight"].to_numpy().mean() for frame in of_folds] == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("steers", ["dev", "steer"])
+@pytest.mark.parametrize("written", [True, False])
+def test_crossed_gold_is_learned_by_all_students_but_those_that_judge_it(trained, gold, seed_set, steers, written):
+    """In a round without written rows too: its own student knows the gold then, so folds have to judge it."""
+    rows = seed_set if written else seed_set[:SEED_ROWS]
+    done = trained("crossed", seed_set=rows, learned=("steer",), cross_fit=2, gold="crossed", steers=steers)
+    learned = gold.filter(pl.col("split") == "steer") if steers == "steer" else gold.filter(pl.col("split") != "test")
+    assert done.row["gold_rows"] == learned.height
+    assert done.row["training_rows"] == rows.height + learned.height
+    *of_folds, own = done.given
+    assert own[rows.height :].select("text", "label").equals(learned.select("text", "label"))
+    steering = done.round.predictions.filter(split="steer")
+    assert set(steering["gold_id"]) == set(learned["gold_id"])
+    assert len(of_folds) == 2
+    for number, given in enumerate(of_folds, start=1):
+        judged = learned.filter(pl.col("gold_id").is_in(steering.filter(fold=number)["gold_id"].to_list()))
+        assert judged.height
+        assert not set(given["text"]) & set(judged["text"])
+        assert not set(given["gold_id"].drop_nulls()) & set(judged["gold_id"])
+        # The gold of the other fold, all of it.
+        others = learned.filter(~pl.col("gold_id").is_in(judged["gold_id"].to_list()))
+        assert set(others["text"]) <= set(given["text"])
+    kept = gold.filter(pl.col("split") == "test")["text"].to_list()
+    selecting = gold.filter(pl.col("split") == "select") if steers == "steer" else gold.clear()
+    for given in done.given:
+        assert not set(given["text"]) & {*kept, *selecting["text"]}
+    # Selecting gold, where there is any, is judged by the round's own student, which did not learn it.
+    assert done.round.predictions.filter(split="select").height == selecting.height
 
 
 def test_weights_of_a_fold_follow_from_the_gold_of_the_others_alone(trained, gold, monkeypatch):

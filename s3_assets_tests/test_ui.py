@@ -150,7 +150,7 @@ def test_comparing_is_a_group_of_its_own_with_a_partition_for_each_arm_and_seed(
     page.get_by_text(f"{len(arms_with({})) * 3:,} partitions").wait_for()
     page.get_by_text("leaderboard", exact=True).first.wait_for()
     page = browser.open("/assets/small/experiment?view=partitions")
-    for name in ("goldgen", "paper", "default+gold", "seed_02"):
+    for name in ("goldgen", "paper", "goldgen+gold", "seed_02"):
         page.get_by_text(name, exact=True).first.wait_for()
 
 

@@ -24,8 +24,8 @@ DESCRIPTION = (
     "clearly below the best on selecting gold, or the last where all gold steers. Logits are then divided by "
     "`temperature`, so that probabilities are as high as held-out gold bears out. The accuracies are shares right of "
     "steering, held-out (`select_accuracy`) and test gold. Where the strategy cross-fits, a steering row is judged by "
-    "a student trained without the rows written "
-    "from it; where no gold selects, those judgements are the held-out ones. Test accuracy is reported, feeds nothing. "
+    "a student trained without it and the rows written from it; where no gold selects, those judgements are the "
+    "held-out ones. Test accuracy is reported, feeds nothing. "
     "Also writes the table `predictions`: what it says of every gold row."
 )
 

@@ -77,7 +77,7 @@ def run_arm(
             make_seed_set(own, warehouse, round_, run_id=run_id)
         if round_ == last or how.extrapolates == "errors":
             make_trained_model(own, warehouse, round_)
-            if how.gold == "none" or round_ < last:
+            if how.judged or round_ < last:
                 make_error_set(own, warehouse, round_)
         if round_ < last:
             make_extrapolated_set(own, warehouse, round_, run_id=run_id)

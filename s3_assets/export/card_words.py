@@ -58,12 +58,22 @@ def keeps_texts_of(task: Task) -> str | None:
 def learned_from(facts: ExportFacts) -> str:
     """Whose rows a student learned from."""
     aimed = "that a teacher wrote, each round of them aimed at what the small model still got wrong"
+    own = facts.row["gold_rows"]
+    gold = f"; and {number(own)} rows of the task's own labelled examples (steering gold)" if own else ""
     if not facts.brought:
-        return f"{number(facts.row['training_rows'])} rows {aimed}"
+        return f"{number(facts.written)} rows {aimed}{gold}"
     brought = f"{number(facts.brought)} rows that the task brought"
     if not facts.written:
-        return f"{brought}; a teacher wrote none of them"
-    return f"{brought} and {number(facts.written)} rows {aimed}"
+        return f"{brought}; a teacher wrote none of them{gold}"
+    return f"{brought} and {number(facts.written)} rows {aimed}{gold}"
+
+
+def learned_gold(facts: ExportFacts) -> str:
+    """Which gold a student was trained on, and what that means for the figures."""
+    if not facts.row["gold_rows"]:
+        return "none of them"
+    held_out = "; held-out figures are of students that were not" if facts.held_out_by_folds else ""
+    return f"{number(facts.row['gold_rows'])} of them, none of test gold{held_out}"
 
 
 def title(rows: SyntheticRows) -> str:
@@ -120,9 +130,10 @@ def held_out_decides(facts: ExportFacts, frozen: bool) -> str:
     if facts.figures.select is None:
         return ""
     if facts.held_out_by_folds:
+        without = "it and the rows" if facts.row["gold_rows"] else "the rows"
         return (
             " and which round is the best; here it is steering gold, each row judged by a student that was trained "
-            "without the rows written from it"
+            f"without {without} written from it"
         )
     return f", which round is the best, and which {'strength of the penalty' if frozen else 'epoch'} of a round is kept"
 

@@ -58,6 +58,7 @@ def model_card(facts: ExportFacts, model: Model, repo: str | None = None, licenc
         task=task,
         why=facts.chosen.why,
         learned_from=words.learned_from(facts),
+        learned_gold=words.learned_gold(facts),
         warning=words.warning(task),
         example=_example(facts),
         longest=model.longest,

@@ -41,9 +41,12 @@ def last_round(task: Task) -> int:
     return rounds_of(task)
 
 
-def trains_on_gold(task: Task, round_: int) -> bool:
-    """Whether the student of a round is trained on steering and selecting gold too. Only an arm's last one may be."""
-    return task.spec.how.gold != "none" and round_ == last_round(task)
+def gold_learned(task: Task, round_: int) -> tuple[str, ...]:
+    """Splits of gold that the student of a round is trained on. Selecting gold is only of an arm's last one."""
+    how = task.spec.how
+    if how.gold == "crossed":
+        return ("steer",)
+    return ("steer", "select") if how.gold != "none" and round_ == last_round(task) else ()
 
 
 def upstream(task: Task, asset: str, round_: int) -> list[tuple[str, int]]:
@@ -92,7 +95,9 @@ def _declared(task: Task, asset: str, round_: int) -> Any:
     if asset == TRAINED_MODEL:
         judged = spec.qa.model_dump() if spec.kind == "qa" else None
         options = spec.how.model_dump(include={"steers", "cross_fit", "ensemble", "distil", "weights"})
-        gold = trains_on_gold(task, round_)
+        learned = gold_learned(task, round_)
+        # As it was written when all of gold was learned or none.
+        gold: Any = "select" in learned if learned != ("steer",) else learned
         return [spec.student.options(), list(spec.labels), spec.seed, judged, gold, options]
     if asset == DRIFT:
         return [spec.drift.model_dump(), list(spec.fields_written), spec.seed, *_changed(task, _OF_USES)]

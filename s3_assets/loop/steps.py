@@ -22,8 +22,8 @@ from s3_assets.loop.fingerprints import (
     GOLD,
     SEED_SET,
     TRAINED_MODEL,
+    gold_learned,
     loop_key,
-    trains_on_gold,
 )
 from s3_assets.loop.publish import Inputs, Made, Numbers, StepResult, publish
 from s3_assets.loop.quality_checks import (
@@ -145,8 +145,9 @@ def make_seed_set(
 def make_trained_model(task: Task, warehouse: Warehouse, round_: int, force: bool = False) -> StepResult:
     """Train the student from its checkpoint on the round's seed set, then predict the gold rows it was not trained on.
 
-    With cross-fitting students of folds are trained beside it and judge steering gold. Arms that add gold train their
-    last student on steering and selecting gold too, those of gold alone on nothing else.
+    With cross-fitting students of folds are trained beside it and judge steering gold. Where gold is crossed, all of
+    them learn steering gold too, each but what it judges. Arms that add gold train their last student on steering and
+    selecting gold too, those of gold alone on nothing else.
     """
     key = loop_key(task, round_)
 
@@ -154,7 +155,7 @@ def make_trained_model(task: Task, warehouse: Warehouse, round_: int, force: boo
         gold = _gold(task, inputs)
         seed_set = inputs[SEED_SET].read() if SEED_SET in inputs else None
         trained = train_round(
-            task, warehouse, key, seed_set, gold, with_gold=trains_on_gold(task, round_), shared=not force
+            task, warehouse, key, seed_set, gold, learned=gold_learned(task, round_), shared=not force
         )
         # Before the model's own part: whoever sees the model live must find its predictions.
         warehouse.write("predictions", key.columns(), trained.predictions)

@@ -68,19 +68,19 @@ def train_round(
     seed_set: pl.DataFrame | None,
     gold: pl.DataFrame,
     *,
-    with_gold: bool = False,
+    learned: Sequence[str] = (),
     shared: bool = True,
 ) -> TrainedRound:
     """Train on ``seed_set``, choose the epoch on selecting gold, save the model, predict gold rows.
 
-    ``gold`` has the uses that the strategy puts it to. ``with_gold`` trains on steering and selecting gold too (alone
-    where ``seed_set`` is None): then nothing is left to choose the epoch on, the last is kept, and test rows alone are
-    predicted. Test rows are predicted and reported; nothing here depends on them. With ``shared``, a training that
-    another arm did from the same inputs is taken over.
+    ``gold`` has the uses that the strategy puts it to. Its splits ``learned`` are trained on too (alone where
+    ``seed_set`` is None): of those only folds judge any, so with selecting gold nothing is left to choose the epoch on,
+    and the last is kept. Test gold is never learned; it is predicted and reported, and nothing here depends on it. With
+    ``shared``, a training that another arm did from the same inputs is taken over.
 
     With folds (cross-fitting: Chernozhukov et al. 2018) the steering gold of each is judged by a student that was
-    trained on all but what follows from it: rows written from it or for its first texts, its own rows, weights measured
-    on it. Those students are not kept, unless they answer together with the round's own.
+    trained on all but what follows from it: rows written from it or for its first texts, itself, weights measured on
+    it. Those students are not kept, unless they answer together with the round's own.
 
     Selecting and test gold are judged by what is saved: with ensemble all students together, with distil one that
     learned from the others. Steering gold of folds is judged by single students that learned labels all the same.
@@ -88,7 +88,7 @@ def train_round(
     by one temperature for all of it, and the round's own student by the same: unless it learned from them, which makes
     it less sure than they are. Students that answer together are not, as their mean is less sure than each of them.
     """
-    inputs = _inputs(task, key, seed_set, gold, with_gold)
+    inputs = _inputs(task, key, seed_set, gold, learned)
     model_id = f"m_{digest([key.columns(), inputs.key], 8)}"
     done = done_elsewhere(task, warehouse, key, inputs.key) if shared else None
     if done is not None:
@@ -99,15 +99,17 @@ def train_round(
     return _train(task, warehouse, key, inputs, model_id)
 
 
-def _inputs(task: Task, key: RoundKey, seed_set: pl.DataFrame | None, gold: pl.DataFrame, with_gold: bool) -> _Inputs:
+def _inputs(
+    task: Task, key: RoundKey, seed_set: pl.DataFrame | None, gold: pl.DataFrame, learned: Sequence[str]
+) -> _Inputs:
     spec, split = task.spec, pl.col("split")
-    own = gold.filter(split != "test") if with_gold else gold.clear()
+    own = gold.filter(split.is_in([name for name in learned if name != "test"]))
     training = joined(seed_set, own)
     steer = gold.filter(split == "steer")
     parts = folds_of(task, steer, key.seed)
-    judged = gold.filter(split == "test") if with_gold else gold
-    judged = judged.filter(split != "steer") if parts else judged
-    select = (gold.clear() if with_gold else gold.filter(split == "select")).select(JUDGED)
+    # What is learned is judged by students of folds, or by none.
+    judged = gold.filter(~split.is_in([*learned, *(["steer"] if parts else [])]))
+    select = judged.filter(split == "select").select(JUDGED)
     fingerprint = frame_digest(training.select(INPUT))
     judging = spec.qa.model_dump() if spec.kind == "qa" else None
     version = CODE_VERSIONS[TRAINED_MODEL]

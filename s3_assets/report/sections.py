@@ -181,11 +181,12 @@ def _held_out(facts: Facts) -> str:
     """What judges the rounds, in words."""
     if facts.gold["select"]:
         return "held-out gold, which selects, chooses the epoch and stops the loop; "
-    if facts.task.spec.how.cross_fit:
-        return (
-            "it is judged by students of folds, trained without the rows written from what they judge, and so held "
-            "out it stops the loop; "
+    how = facts.task.spec.how
+    if how.cross_fit:
+        without = (
+            "what they judge and the rows written from it" if how.gold == "crossed" else "the rows written from it"
         )
+        return f"it is judged by students of folds, trained without {without}, and so held out it stops the loop; "
     return "no gold is held out from it; "
 
 

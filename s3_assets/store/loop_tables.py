@@ -174,8 +174,8 @@ LOOP_TABLES = (
             Column(
                 "fold",
                 pl.Int64,
-                "Fold, from 1, whose student said it: one that was trained without the rows written from this gold "
-                "row; null where the round's own student did.",
+                "Fold, from 1, whose student said it: one that was trained without this gold row and the rows written "
+                "from it; null where the round's own student did.",
             ),
             Column("label", pl.String, "Gold label; for questions the (first) gold answer."),
             Column("prediction", pl.String, "Label the student gives, or its answer."),

@@ -34,7 +34,8 @@ def presets() -> Mapping[str, Strategy]:
     s3 = Strategy(summary="the paper's rule: errors in turn until the round has its rows, prediction not shown")
     shown = _changed(s3, "s3, and the teacher is shown the wrong prediction", shows=("prediction",))
     default = Strategy(
-        summary="the project's strategy: small seed set, all gold steers by cross-fitting, rows by doubt",
+        summary="the project's strategy: small seed set, all gold steers and is learned by cross-fitting, rows by "
+        "doubt",
         seed_share=0.125,
         steps=3,
         by="doubt",
@@ -42,6 +43,7 @@ def presets() -> Mapping[str, Strategy]:
         shows=("prediction", "contrast"),
         steers="dev",
         cross_fit=2,
+        gold="crossed",
     )
     frugal = _changed(default, "default on half the budget, in two rounds", budget=0.5, steps=2)
     plain = {"seed_only": seed_only, "more_seed": more_seed, "goldgen": goldgen, "s3": s3, "default": default}
@@ -59,6 +61,7 @@ def presets() -> Mapping[str, Strategy]:
         **{
             f"{name}{GOLD_ADDED}": _changed(one, f"{name}, gold added to the last student's training", gold="added")
             for name, one in plain.items()
+            if one.gold == "none"
         },
     }
 
@@ -76,7 +79,8 @@ def ablations(name: str, strategy: Strategy) -> Mapping[str, Strategy]:
         changes = {option: getattr(paper, option)}
         if option == "cross_fit":
             # What needs the students of the folds goes with them.
-            changes |= {"ensemble": False, "distil": False}
+            gold = "none" if strategy.gold == "crossed" else strategy.gold
+            changes |= {"ensemble": False, "distil": False, "gold": gold}
         try:
             found[f"{name}{WITHOUT}{option}"] = _changed(strategy, f"{name} without {option}", **changes)
         except ValidationError:
@@ -93,7 +97,7 @@ def arms_with(own: Mapping[str, Strategy]) -> Mapping[str, Strategy]:
 
 def of_loops(arms: Mapping[str, Strategy]) -> list[str]:
     """Those that a task's own loop may follow: with rounds, and students that gold can judge."""
-    return [name for name, one in arms.items() if one.extrapolates is not None and one.gold == "none"]
+    return [name for name, one in arms.items() if one.extrapolates is not None and one.judged]
 
 
 def _changed(strategy: Strategy, summary: str, **changes: Any) -> Strategy:

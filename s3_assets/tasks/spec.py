@@ -251,7 +251,7 @@ class TaskSpec(QualitySections):
             raise ValueError(
                 f"verify: students learn from all steering gold, which strategy {self.strategy} (cross_fit "
                 f"{self.how.cross_fit}) keeps from its judges; verify by teacher, or take a strategy without "
-                "cross_fit, as s3 or one of your own with cross_fit: 0"
+                "cross_fit, as s3 or one of your own with cross_fit: 0 and gold: none"
             )
         return self
 

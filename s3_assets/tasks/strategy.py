@@ -86,11 +86,14 @@ class Strategy(Section):
         0,
         ge=0,
         le=10,
-        description="Folds of steering gold, 0 for none: its rows are judged by students trained without the rows "
-        "written from them.",
+        description="Folds of steering gold, 0 for none: its rows are judged by students trained without them and the "
+        "rows written from them.",
     )
-    gold: Literal["none", "added", "alone"] = Field(
-        "none", description="Whether the last student is trained on steering and selecting gold too, or on those alone."
+    gold: Literal["none", "crossed", "added", "alone"] = Field(
+        "none",
+        description="Gold that students are trained on beside the rows of the teacher. crossed: every student on "
+        "steering gold, those of folds on that of the other folds, so that none judges what it learned. added: the "
+        "last student on steering and selecting gold. alone: the last student on those and nothing else.",
     )
 
     # Labels and training.
@@ -117,6 +120,8 @@ class Strategy(Section):
     def _options_fit(self) -> Self:
         if (self.ensemble or self.distil) and self.cross_fit < 2:
             raise ValueError("ensemble and distil use the students of the folds; set cross_fit to 2 or more")
+        if self.gold == "crossed" and self.cross_fit < 2:
+            raise ValueError("gold: crossed is judged by students of folds; set cross_fit to 2 or more")
         if self.cross_fit == 1:
             raise ValueError("cross_fit needs 2 folds or more, or 0 for none")
         if self.extrapolates != "errors" and (self.by != "all" or self.skips or self.one_each):
@@ -153,6 +158,11 @@ class Strategy(Section):
     def synthetic(self) -> bool:
         """Whether a teacher is asked at all."""
         return self.gold != "alone"
+
+    @property
+    def judged(self) -> bool:
+        """Whether gold that was held out from them judges all students of an arm."""
+        return self.gold in {"none", "crossed"}
 
     @property
     def shows_prediction(self) -> bool:
