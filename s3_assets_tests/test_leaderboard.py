@@ -230,7 +230,7 @@ def test_unequal_budgets_are_named() -> None:
         GOLDGEN,
         arm("s3", [0.9], teacher_budget=640, over_budget=True),
         arm("more_seed", [0.9], teacher_budget=570),
-        arm("default+gold", [0.9], teacher_budget=500),
+        arm("s3_shown", [0.9], teacher_budget=500),
         arm("seed_only", [0.9], teacher_budget=200),
         arm("frugal", [0.9], teacher_budget=300),
         arm("paper", [0.9], teacher_budget=1900),
@@ -242,14 +242,14 @@ def test_unequal_budgets_are_named() -> None:
         over,
         "no difference from goldgen is given for s3, paper: asked for over 5% more than it, or has no seed that it has",
         f"s3 {said.format(640, 'goldgen', 600)}",
-        f"default+gold {said.format(500, 'goldgen', 600)}",
+        f"s3_shown {said.format(500, 'goldgen', 600)}",
         unlike,
     ]
     # Without goldgen the first of those meant to be equal stands in.
     assert matched(board.filter(pl.col("arm") != "goldgen")) == [
         over,
         f"s3 {said.format(640, 'more_seed', 570)}",
-        f"default+gold {said.format(500, 'more_seed', 570)}",
+        f"s3_shown {said.format(500, 'more_seed', 570)}",
     ]
     assert matched(board_of(GOLD_ONLY)) == []
     # A task's own strategies are meant to be equal too.
@@ -316,8 +316,8 @@ def test_unequal_rows_are_named() -> None:
 
 
 def test_arms_meant_to_have_equal_budget() -> None:
-    named = {"more_seed", "goldgen", "s3", "default"}
-    assert set(equal_budget_arms()) == named | {f"{name}+gold" for name in named} | {"zerogen", "s3_shown"}
+    named = {"more_seed", "goldgen", "s3"}
+    assert set(equal_budget_arms()) == named | {f"{name}+gold" for name in named} | {"default", "zerogen", "s3_shown"}
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -387,7 +387,7 @@ def compared(home: Path, tmp_path: Path) -> Warehouse:
     """The task small with three arms in the experiment and leaderboard of its warehouse."""
     write_task(tmp_path / "tasks")
     warehouse = Warehouse(tmp_path / "warehouse")
-    rows = rows_of(S3, GOLDGEN, GOLD_ONLY, arm("default+gold", [0.6], teacher_budget=700))
+    rows = rows_of(S3, GOLDGEN, GOLD_ONLY, arm("s3_shown", [0.6], teacher_budget=700))
     for row in rows.iter_slices(1):
         warehouse.write("experiment", row.select("task", "arm", "seed").row(0, named=True), row)
     warehouse.write("leaderboard", {"task": "small"}, leaderboard("small", rows))
@@ -400,7 +400,7 @@ def test_experiment_rows_are_the_live_ones_of_the_task(compared: Warehouse) -> N
     compared.retire("experiment", {"task": "small", "arm": "s3", "seed": 2})
     rows = experiment_rows(compared, "small")
     assert rows.filter(pl.col("arm") == "s3")["test_score"].to_list() == [0.5, 0.82]
-    assert rows["arm"].unique().sort().to_list() == ["default+gold", "gold_only", "goldgen", "s3"]
+    assert rows["arm"].unique().sort().to_list() == ["gold_only", "goldgen", "s3", "s3_shown"]
     assert experiment_rows(compared, "nothing").schema == table("experiment").schema
 
 
@@ -411,7 +411,7 @@ def test_command_prints_tables_and_what_to_know(compared: Warehouse, command: Co
     assert "1 s3 3 83.0 ±3.6 [74, 92] +2.0 [-5.5, +9.5] +11.0 [+6.7, +15.3]" in cells
     assert "s3 590 0 600 120 50.0 0.5000 40 22.0" in cells
     said = " ".join(out.split())
-    assert "default+gold asked for 700 rows and label questions, goldgen asked for 600 rows and label" in said
+    assert "s3_shown asked for 700 rows and label questions, goldgen asked for 600 rows and label" in said
     # Nothing stands behind these rows: no model of theirs is live.
     assert "left out, as inputs changed since: gold_only seed 0," in said
     assert EMBEDDED in out
@@ -420,7 +420,7 @@ def test_command_prints_tables_and_what_to_know(compared: Warehouse, command: Co
 
 def test_command_writes_csv_json_and_markdown(compared: Warehouse, command: Command) -> None:
     rows = list(csv.DictReader(io.StringIO(command("leaderboard", "small", "--format", "csv")[1])))
-    assert [row["arm"] for row in rows] == ["s3", "goldgen", "gold_only", "default+gold"]
+    assert [row["arm"] for row in rows] == ["s3", "goldgen", "gold_only", "s3_shown"]
     assert rows[3]["score_sd"] == ""
     objects = json.loads(command("leaderboard", "small", "--format", "json")[1])
     assert set(objects[0]) == set(table("leaderboard").schema)
@@ -438,8 +438,8 @@ def test_command_shows_differences_from_an_arm(compared: Warehouse, command: Com
     assert "vs s3" in cells
     assert "vs goldgen" not in cells
     assert "goldgen 3 81.0 ±2.6 [74, 88] -2.0 [-9.5, +5.5]" in cells
-    assert "4 default+gold 1 60.0 unequal" in cells
-    assert "no difference from s3 is given for default+gold: asked for over 5% more than it, or has no seed" in cells
+    assert "4 s3_shown 1 60.0 unequal" in cells
+    assert "no difference from s3 is given for s3_shown: asked for over 5% more than it, or has no seed" in cells
     objects = json.loads(command("leaderboard", "small", "--against", "s3", "--format", "json")[1])
     assert objects[1]["vs_s3"] == pytest.approx(-0.02)
     assert objects[1]["vs_gold_only"] is not None

@@ -342,9 +342,7 @@ def test_another_teacher_of_labels_may_be_declared_where_a_strategy_asks_it(tmp_
 
 
 def test_unknown_arms_name_near_and_known_ones(small_task):
-    with pytest.raises(
-        TaskError, match=r"no arm s4\. Arms are gold_only, .*s3\+gold; and default without an option"
-    ):
+    with pytest.raises(TaskError, match=r"no arm s4\. Arms are gold_only, .*s3\+gold; and default without an option"):
         arm_task(small_task, "s4", 0)
     with pytest.raises(TaskError, match=r"no arm goldgem\. Did you mean goldgen"):
         arm_task(small_task, "goldgem", 0)
