@@ -212,6 +212,22 @@ def test_rows_that_the_task_brought_are_not_the_teacher_s(single):
     assert DatasetCard(cards(facts)[1]).data.to_dict()["annotations_creators"] == ["machine-generated"]
 
 
+def test_gold_that_was_learned_is_told(single):
+    facts, _ = single
+    none, some = (replace(facts, chosen=replace(facts.chosen, row=facts.row | {"gold_rows": rows})) for rows in (0, 12))
+    card, data = cards(none)
+    assert "This student was trained on none of them." in card
+    assert "labelled examples" not in card
+    card, same = cards(some)
+    assert f"Trained on {facts.seed_set.height} rows that a teacher wrote" in card
+    assert "; and 12 rows of the task's own labelled examples (steering gold)" in card
+    assert "This student was trained on 12 of them, none of test gold" in card
+    assert same == data, "the data set has no gold"
+    card, _ = cards(replace(some, gold={**some.gold, "select": 0}))
+    assert "none of test gold; held-out figures are of students that were not" in card
+    assert "judged by a student that was trained without it and the rows written from it" in card
+
+
 def test_no_text_of_gold_is_told(single, pair, questions):
     for facts in (single[0], pair, questions):
         told = "\n".join(cards(facts))
