@@ -1,4 +1,7 @@
-"""Review files as a person fills them, and what is said of those that cannot be taken over; for tests of reviews."""
+"""What tests of reviews share: rounds to review, files as a person fills them, what is said of those not taken over.
+
+Belongs here: helpers of the modules ``test_review*.py``. Does not belong here: tests.
+"""
 
 import csv
 import io
@@ -6,11 +9,39 @@ import io
 import polars as pl
 import pytest
 
+from s3_assets.loop.fingerprints import loop_key
 from s3_assets.loop.review_intake import take_reviews
 from s3_assets.loop.reviews import read_decisions
+from s3_assets.loop.steps import (
+    make_drift,
+    make_error_set,
+    make_extrapolated_set,
+    make_gold,
+    make_seed_set,
+    make_trained_model,
+)
+from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import TaskError
+from s3_assets_tests.fakes import write_task
 
 HEAD = ("kind", "row_id", "label", "text", "text2", "decision", "new_label", "reason")
+OTHER = {"positive": "negative", "negative": "positive"}
+
+
+def make_two_rounds(place, tiny_student):
+    """Folder of a warehouse with rounds 0 and 1 of ``small_task``; takes some seconds."""
+    student = {"weights": str(tiny_student), "epochs": 1, "min_steps": 0}
+    task, warehouse = write_task(place, student=student, rounds=3), Warehouse(place / "warehouse")
+    make_gold(task, warehouse)
+    _make_round(task, warehouse, 0)
+    make_extrapolated_set(task, warehouse, 0)
+    _make_round(task, warehouse, 1)
+    return warehouse.root
+
+
+def live(task, warehouse, asset, round_=0):
+    keys = {"task": task.name} if asset == "gold" else loop_key(task, round_).columns()
+    return warehouse.live(asset, keys).read()
 
 
 def decide(row, decision, new_label="", **cells):
@@ -39,3 +70,8 @@ def problems(task, warehouse, file):
         take_reviews(task, warehouse, file, "Ana")
     assert read_decisions(task, warehouse) == []
     return str(caught.value)
+
+
+def _make_round(task, warehouse, round_):
+    for make in (make_seed_set, make_trained_model, make_error_set, make_drift):
+        make(task, warehouse, round_)

@@ -5,14 +5,15 @@ import json
 
 import pytest
 
+from s3_assets.generation.answers import read_answer
 from s3_assets.store.parts import RoundKey, Warehouse
 from s3_assets.tasks.load import TaskError
 from s3_assets.teacher.budget import Amounts, Budget, BudgetExhausted, Limit, limits_of
 from s3_assets.teacher.ledger import CALLS, Spent, spent
 from s3_assets.teacher.money import price_of
 from s3_assets.teacher.session import teacher_session
+from s3_assets_tests.asking import KEY, ask, logged, online, requests
 from s3_assets_tests.fakes import obliging, scripted_teacher, write_task
-from s3_assets_tests.test_session import KEY, ask, logged, online, read_answer, requests
 
 OPENAI = "https://api.openai.com/v1"
 PRICE = {"input": 1.0, "output": 10.0}

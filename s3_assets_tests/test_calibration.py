@@ -32,8 +32,8 @@ from s3_assets.tasks.spec import QaSpec
 from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.frozen_toys import SPEC, by_words
 from s3_assets_tests.frozen_toys import train as train_frozen
-from s3_assets_tests.test_training_options import filled, task_with
 from s3_assets_tests.tiny_student import LABELS, make_tiny_student, toy_questions, toy_rows
+from s3_assets_tests.trained_rounds import filled, task_with
 
 OTHER = {"good": "bad", "bad": "good"}
 

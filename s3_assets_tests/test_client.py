@@ -14,8 +14,8 @@ from s3_assets.teacher.client import ChatClient
 from s3_assets.teacher.dialect import Dialect, with_schema
 from s3_assets.teacher.ledger import CALLS
 from s3_assets.teacher.reply import TeacherUnavailable
+from s3_assets_tests.asking import ask, logged, online, requests
 from s3_assets_tests.fakes import obliging, scripted_teacher
-from s3_assets_tests.test_session import ask, logged, online, requests
 
 SECRET = "sk-canary-0123456789"
 

@@ -1,35 +1,25 @@
-"""Folds of steering gold: how it is divided, and that no gold row is judged by a student that saw what follows from it.
+"""Rounds in which all gold steers, in folds: no gold row is judged by a student that saw what follows from it."""
 
-What students are given is seen by listening at ``train_student``.
-"""
-
-import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 import pytest
 
-from s3_assets.loop.cross_fitting import folds, held_out
 from s3_assets.loop.fingerprints import loop_key
 from s3_assets.loop.progress import round_figures, selecting_gains
 from s3_assets.loop.state import Board
 from s3_assets.loop.steps import make_error_set, make_extrapolated_set, make_gold, make_seed_set, make_trained_model
-from s3_assets.loop.training import _inputs, train_round
+from s3_assets.loop.training import _inputs
 from s3_assets.loop.uses import gold_in_use
 from s3_assets.store.catalog import build_catalog, connect
 from s3_assets.store.parts import Warehouse
-from s3_assets.store.tables import table
 from s3_assets.student import train as student_training
-from s3_assets.student.errors import StudentError
 from s3_assets.tasks.load import Task
-from s3_assets_tests.fakes import obliging, scripted_teacher, write_task
+from s3_assets_tests.cross_fitted import FOLDS, Heard, declared, listen, round_of
 from s3_assets_tests.warehouses import LATER
-
-FOLDS = 2
 
 # What is different from the task's own strategy.
 ARMS: dict[str, dict[str, Any]] = {
@@ -41,113 +31,9 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-def gold_of(**counts: int) -> pl.DataFrame:
-    rows = [(f"g_{label}_{n}", label) for label, count in counts.items() for n in range(count)]
-    return pl.DataFrame(rows, schema={"gold_id": pl.String, "label": pl.String}, orient="row")
-
-
-def dealt(steer: pl.DataFrame, count: int, seed: int = 0) -> dict[str, int]:
-    return {gold_id: fold.number for fold in folds(steer, count, seed) for gold_id in fold.gold["gold_id"]}
-
-
-def test_folds_share_out_every_row_once_and_every_label_alike():
-    steer = gold_of(a=10, b=7, c=2)
-    found = folds(steer, 3, 0)
-    assert [fold.number for fold in found] == [1, 2, 3]
-    assert sorted(gold_id for fold in found for gold_id in fold.gold["gold_id"]) == sorted(steer["gold_id"])
-    for label, rows in (("a", 10), ("b", 7), ("c", 2)):
-        counts = [fold.gold.filter(label=label).height for fold in found]
-        assert max(counts) - min(counts) == (1 if rows % 3 else 0), label
-
-
-def test_odd_rows_of_many_labels_do_not_all_fall_to_the_first_fold():
-    sizes = [fold.gold.height for fold in folds(gold_of(**{f"label{n}": 5 for n in range(40)}), 2, 0)]
-    # 100 each but for chance: 120 and 80 if every label began at the first fold.
-    assert abs(sizes[0] - sizes[1]) < 30
-
-
-def test_a_row_keeps_its_fold_whatever_the_order_and_the_rows_of_other_labels():
-    before = dealt(gold_of(a=9, b=8), 3)
-    after = dealt(gold_of(b=2, c=30, a=9).sample(fraction=1, shuffle=True, seed=1), 3)
-    assert {row: after[row] for row in before if "_a_" in row} == {row: before[row] for row in before if "_a_" in row}
-    assert dealt(gold_of(a=9, b=8), 3, seed=1) != before
-
-
-def pairs_of(*texts: tuple[str, str]) -> pl.DataFrame:
-    """Gold of these first texts and labels."""
-    rows = pl.DataFrame(texts, schema={"text": pl.String, "label": pl.String}, orient="row")
-    return rows.with_columns(gold_id=pl.format("g{}", pl.int_range(pl.len())))
-
-
-def test_rows_of_a_first_text_are_in_one_fold_and_labels_are_shared_out_all_the_same():
-    steer = pairs_of(*[(f"text {n // 3}", "abc"[n % 3]) for n in range(60)], *[(f"other {n}", "a") for n in range(9)])
-    found = folds(steer, 3, 0, by_text=True)
-    assert sorted(gold_id for fold in found for gold_id in fold.gold["gold_id"]) == sorted(steer["gold_id"])
-    texts = [set(fold.gold["text"]) for fold in found]
-    assert sum(len(own) for own in texts) == len(set.union(*texts)) == 29
-    assert [sum(text.startswith("other") for text in own) for own in texts] == [3, 3, 3]
-    for label in "abc":
-        counts = [fold.gold.filter(label=label).height for fold in found]
-        assert max(counts) - min(counts) <= 1, label
-    # Dealt out one by one some text would be in two folds.
-    single = [set(fold.gold["text"]) for fold in folds(steer, 3, 0)]
-    assert sum(len(own) for own in single) > 29
-    again = folds(steer.sample(fraction=1, shuffle=True, seed=1), 3, 0, by_text=True)
-    assert [set(fold.gold["text"]) for fold in again] == texts
-
-
-def test_a_fold_is_without_rows_written_for_its_first_texts():
-    fold, other = folds(pairs_of(("one", "a"), ("two", "a")), 2, 0, by_text=True)
-    own, its = fold.gold["text"][0], fold.gold["gold_id"][0]
-    theirs, id_of_other = other.gold["text"][0], other.gold["gold_id"][0]
-    told = [(own, its), (own, None), ("three", its), (theirs, id_of_other), (theirs, None), ("four", None)]
-    rows = pl.DataFrame(told, schema={"text": pl.String, "gold_id": pl.String}, orient="row")
-    assert fold.without(rows).rows() == told[3:]
-    assert fold.written_from(rows).to_list() == [True, False, True, False, False, False]
-    # Where texts are the teacher's own, what is written from the row alone.
-    assert replace(fold, by_text=False).without(rows).rows() == [told[1], *told[3:]]
-
-
-def test_no_folds_where_none_are_wanted_and_none_without_rows():
-    assert folds(gold_of(a=5), 0, 0) == []
-    assert folds(gold_of(), 3, 0) == []
-    assert len(folds(gold_of(a=2), 5, 0)) == 2
-
-
-def test_selecting_gold_is_held_out_or_else_what_folds_judged():
-    rows = [("steer", 1), ("steer", None), ("select", None), ("test", None)]
-    said = pl.DataFrame(rows, schema={"split": pl.String, "fold": pl.Int64}, orient="row")
-    assert held_out(said).rows() == [("select", None)]
-    assert held_out(said.filter(pl.col("split") != "select")).rows() == [("steer", 1)]
-    assert held_out(said.filter(split="test")).is_empty()
-    assert held_out(said.drop("fold")).rows() == [("select",)]
-
-
-def filled(name: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of a table; columns that are not given are null."""
-    given = rows.with_columns(pl.lit(None).alias(column) for column in table(name).schema if column not in rows.columns)
-    return given.select(pl.col(column).cast(dtype) for column, dtype in table(name).schema.items())
-
-
-@dataclass
-class Heard:
-    """Frames that students were trained and chosen on, in order."""
-
-    training: list[pl.DataFrame] = field(default_factory=list)
-    select: list[pl.DataFrame] = field(default_factory=list)
-
-
 @pytest.fixture(scope="module")
 def listening() -> Iterator[Heard]:
-    heard, train = Heard(), student_training.train_student
-
-    def listen(training: pl.DataFrame, select: pl.DataFrame, *more: Any, **named: Any) -> Any:
-        heard.training.append(training)
-        heard.select.append(select)
-        return train(training, select, *more, **named)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(student_training, "train_student", listen)
+    with listen() as heard:
         yield heard
 
 
@@ -169,22 +55,9 @@ class Loop:
         return self.heard.training[before:]
 
 
-def declared(folder: Any, checkpoint: Any, arms: Mapping[str, Any] = MappingProxyType({}), **options: Any) -> Task:
-    student = {"weights": str(checkpoint), "epochs": 1, "min_steps": 0}
-    own = {"base": "s3", "steps": 2, **options}
-    strategies = {"own": own, **{arm: {**own, **changes} for arm, changes in arms.items()}}
-    return write_task(folder, student=student, strategy="own", strategies=strategies)
-
-
 def other(task: Task, arm: str) -> Task:
     """The task under one of ``ARMS``."""
     return replace(task, spec=task.spec.model_copy(update={"strategy": arm}), keeps_weights=False)
-
-
-def round_of(task: Task, warehouse: Warehouse, round_: int) -> None:
-    make_seed_set(task, warehouse, round_)
-    make_trained_model(task, warehouse, round_)
-    make_error_set(task, warehouse, round_)
 
 
 @pytest.fixture(scope="module")
@@ -341,106 +214,3 @@ def test_gold_added_is_judged_by_students_without_it(loop):
     assert row["gold_rows"] == gold.height
     assert row["select_accuracy"] == pytest.approx(steering["correct"].mean())
     assert make_error_set(arm, loop.warehouse, 1).numbers["steer_rows"] == gold.height
-
-
-PAIRS = "premise,hypothesis,verdict\n" + "".join(
-    f"The {place} boats lie in harbour {place // 4}.,Boat {place} is at home.,{('entailment', 'neutral')[place % 2]}\n"
-    for place in range(80)
-)
-
-
-def test_contexts_of_gold_are_held_out_from_the_students_that_judge_it(tmp_path, tiny_student, listening):
-    """Seed rows of a pair task are written for first texts of steering gold and name no gold row."""
-    own = {"base": "s3", "steps": 2, "steers": "dev", "cross_fit": FOLDS}
-    warehouse = Warehouse(tmp_path / "warehouse")
-    with scripted_teacher(obliging) as teacher:
-        task = write_task(
-            tmp_path,
-            PAIRS.replace("The 1 boats", "The 0 boats"),
-            kind="pair",
-            fields={"text": "premise", "text2": "hypothesis", "label": "verdict"},
-            labels={"entailment": "The second follows from the first.", "neutral": "It may or may not hold."},
-            teacher={"base_url": teacher.url},
-            student={"weights": str(tiny_student), "epochs": 1, "min_steps": 0},
-            strategy="own",
-            strategies={"own": own},
-        )
-        make_gold(task, warehouse)
-        for round_ in range(2):
-            before = len(listening.training)
-            round_of(task, warehouse, round_)
-            make_extrapolated_set(task, warehouse, round_)
-            *of_folds, whole = listening.training[before:]
-            columns = loop_key(task, round_).columns()
-            rows = warehouse.live("seed_set", columns).read()
-            assert whole.height == rows.height
-            assert len(of_folds) == FOLDS, "there are rows to go without in round 0 too"
-            said = warehouse.live("predictions", columns).read().filter(split="steer")
-            gold = warehouse.live("gold", {"task": "small"}).read()
-            for number, given in enumerate(of_folds, start=1):
-                judged = gold.filter(pl.col("gold_id").is_in(said.filter(fold=number)["gold_id"].to_list()))
-                left_out = rows.filter(pl.col("text").is_in(judged["text"].to_list()))
-                assert left_out.filter(origin="seed")["gold_id"].null_count() > 0
-                assert not set(given["text"]) & set(judged["text"])
-                assert given.height == rows.height - left_out.height
-
-
-def test_a_fold_that_leaves_nothing_to_train_on_is_named(tmp_path, tiny_student):
-    own = {"base": "s3", "cross_fit": FOLDS}
-    one = "".join(f"one,so {n} it goes,{('yes', 'no')[n % 2]}\n" for n in range(30))
-    fields, labels = {"text": "first", "text2": "second", "label": "verdict"}, {"yes": "It does.", "no": "It does not."}
-    student = {"weights": str(tiny_student), "epochs": 1, "min_steps": 0}
-    strategies = {"own": own}
-    task = write_task(
-        tmp_path,
-        f"first,second,verdict\n{one}",
-        kind="pair",
-        fields=fields,
-        labels=labels,
-        student=student,
-        strategy="own",
-        strategies=strategies,
-    )
-    gold = filled(
-        "gold", pairs_of(("one", "yes"), ("one", "no")).with_columns(text2=pl.lit("so"), split=pl.lit("steer"))
-    )
-    rows = filled("seed_set", pl.DataFrame({"text": ["one"] * 4, "text2": list("abcd"), "label": ["yes", "no"] * 2}))
-    with pytest.raises(StudentError, match=r"the student of fold [12], .*no rows.*cross_fit"):
-        train_round(task, Warehouse(tmp_path / "warehouse"), loop_key(task, 0), rows, gold)
-
-
-def test_selecting_gold_still_selects_where_it_does_not_steer(tmp_path, tiny_student, listening):
-    task, warehouse = declared(tmp_path, tiny_student, cross_fit=FOLDS), Warehouse(tmp_path / "warehouse")
-    gold = make_gold(task, warehouse).rows
-    before = len(listening.select)
-    round_of(task, warehouse, 0)
-    make_extrapolated_set(task, warehouse, 0)
-    round_of(task, warehouse, 1)
-    select = gold.filter(split="select")
-    assert len(listening.select) - before == 1 + FOLDS + 1
-    assert all(set(frame["text"]) == set(select["text"]) for frame in listening.select[before:])
-    said = warehouse.live("predictions", loop_key(task, 1).columns()).read()
-    model = warehouse.live("trained_model", loop_key(task, 1).columns()).read().row(0, named=True)
-    assert said.filter(split="select")["fold"].null_count() == select.height
-    assert said.filter(split="steer")["fold"].null_count() == 0
-    assert model["select_accuracy"] == pytest.approx(said.filter(split="select")["correct"].mean())
-    assert model["steer_accuracy"] == pytest.approx(said.filter(split="steer")["correct"].mean())
-    assert round_figures(task, warehouse, 1).select.rows == select.height
-
-
-def test_without_folds_all_gold_steering_leaves_none_to_select(tmp_path, tiny_student, listening):
-    task, warehouse = declared(tmp_path, tiny_student, steers="dev"), Warehouse(tmp_path / "warehouse")
-    make_gold(task, warehouse)
-    made = None
-    for round_ in range(2):
-        make_seed_set(task, warehouse, round_)
-        made = make_trained_model(task, warehouse, round_)
-        make_error_set(task, warehouse, round_)
-        make_extrapolated_set(task, warehouse, round_)
-    assert made is not None
-    row = made.rows.row(0, named=True)
-    assert (row["select_accuracy"], row["best_epoch"]) == (None, row["epochs"])
-    assert row["steer_accuracy"] is not None
-    assert selecting_gains(task, warehouse, 1) == []
-    assert round_figures(task, warehouse, 1).select is None
-    assert {entry["select_accuracy"] for entry in json.loads(row["history"])} == {None}

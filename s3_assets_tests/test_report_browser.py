@@ -11,8 +11,7 @@ import pytest
 from s3_assets.report.page import read_report, render, write_page
 from s3_assets.store.parts import Warehouse
 from s3_assets_tests.fakes import write_task
-from s3_assets_tests.report_pages import Page, write_vectors
-from s3_assets_tests.test_report import NOW, embedded, make_rounds, part
+from s3_assets_tests.report_pages import NOW, Page, embedded, make_rounds, part, write_vectors
 
 pytestmark = pytest.mark.ui
 

@@ -95,7 +95,7 @@ def test_a_failed_snapshot_leaves_what_was_there(
 
 
 # A command that says when it has begun to write and then stays there: in Python when all is written, or in a query of
-# a few seconds. DuckDB's main thread may sleep until a query has ended, and a signal is only heard then.
+# a second or so. DuckDB's main thread may sleep until a query has ended, and a signal is only heard then.
 STUCK = """
 import pathlib, sys, time
 from s3_assets.cli.snapshot import snapshot
@@ -105,7 +105,7 @@ def sync(place):
     time.sleep(600)
 def derived_statements():
     print("there", flush=True)
-    yield "CREATE TABLE t AS SELECT sum(hash(i)) AS i FROM range(1000000000) r(i)"
+    yield "CREATE TABLE t AS SELECT sum(hash(i)) AS i FROM range(300000000) r(i)"
 setattr(module, sys.argv[2], vars()[sys.argv[2]])
 snapshot(pathlib.Path(sys.argv[1]), force=True)
 """

@@ -1,10 +1,5 @@
-"""What a strategy adds to one round's training: students that answer together, soft labels, weights, kept vectors.
+"""What a strategy adds to one round's training: students that answer together, soft labels, gold learned, weights."""
 
-One round over toy rows. What students are given is seen by listening at ``train_student``.
-"""
-
-import inspect
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +7,37 @@ import numpy as np
 import polars as pl
 import pytest
 
-from s3_assets.drift import vectors as kept
-from s3_assets.loop.text_vectors import CUT, TextVectors, serve
-from s3_assets.loop.training import TrainedRound, train_round
+from s3_assets.loop.training import train_round
 from s3_assets.loop.uses import gold_in_use
-from s3_assets.store.columns import ROUND_KEYS
 from s3_assets.store.parts import RoundKey, Warehouse
-from s3_assets.store.tables import table
-from s3_assets.student import embeddings
 from s3_assets.student import train as student_training
 from s3_assets.student.ensemble import EnsembleStudent
 from s3_assets.student.load import load_student
 from s3_assets.student.logistic import INVERSE_STRENGTHS
 from s3_assets.student.model import Student
-from s3_assets.tasks.load import Task
-from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.fakes import write_task
 from s3_assets_tests.tiny_student import LABELS, make_tiny_student, toy_questions, toy_rows
-
-GOLD_ROWS, SEED_ROWS, WRITTEN = 24, 20, 16
-
-
-def filled(name: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of a table; columns that are not given are null."""
-    schema = table(name).schema
-    return rows.select(
-        pl.col(column).cast(dtype) if column in rows.columns else pl.lit(None, dtype).alias(column)
-        for column, dtype in schema.items()
-    )
+from s3_assets_tests.trained_rounds import (
+    GOLD_ROWS,
+    SEED_ROWS,
+    WRITTEN,
+    Done,
+    filled,
+    gold_rows,
+    seed_rows,
+    task_with,
+    trainer,
+)
 
 
 @pytest.fixture(scope="module")
 def gold() -> pl.DataFrame:
-    rows = toy_rows(GOLD_ROWS, 1).with_row_index("n")
-    splits = pl.Series("split", (["steer"] * 4 + ["select"] * 2 + ["test"] * 2) * 3)
-    return filled("gold", rows.with_columns(splits, gold_id=pl.format("g{}", "n")))
+    return gold_rows()
 
 
 @pytest.fixture(scope="module")
 def seed_set(gold) -> pl.DataFrame:
-    """Rows of the seed, then rows written from steering and selecting gold in turn, each with its label."""
-    usable = gold.filter(pl.col("split") != "test").select("gold_id", "label")
-    order = [number % usable.height for number in range(WRITTEN)]
-    written = toy_rows(200, 3).with_columns(n=pl.int_range(pl.len()).over("label"))
-    causes = usable[order].with_columns(n=pl.int_range(pl.len()).over("label"))
-    rows = causes.join(written, on=["label", "n"], maintain_order="left").select("text", "text2", "label", "gold_id")
-    seed = toy_rows(SEED_ROWS, 2).with_columns(gold_id=pl.lit(None, pl.String))
-    return filled("seed_set", pl.concat([seed, rows.select(seed.columns)]))
+    return seed_rows(gold)
 
 
 @pytest.fixture(scope="module")
@@ -66,59 +45,9 @@ def checkpoint(tmp_path_factory) -> Path:
     return make_tiny_student(tmp_path_factory.mktemp("student") / "toy", toy_rows(200, 5)["text"].to_list())
 
 
-def task_with(folder: Path, checkpoint: Path, student: dict[str, Any] | None = None, **options: Any) -> Task:
-    trained = {"weights": str(checkpoint), "epochs": 1, "min_steps": 0, "learning_rate": 1e-3, **(student or {})}
-    own = {"base": "s3", "steers": "dev", **options}
-    labels = {label: f"It is {label}." for label in LABELS}
-    csv = "review,verdict\n" + "".join(f"text {n},{LABELS[n % 2]}\n" for n in range(30))
-    return write_task(folder, csv, student=trained, labels=labels, strategies={"own": own}, strategy="own")
-
-
-@dataclass
-class Done:
-    """One round of a task, and the frames its students were trained on."""
-
-    task: Task
-    warehouse: Warehouse
-    round: TrainedRound
-    given: list[pl.DataFrame]
-
-    @property
-    def row(self) -> dict[str, Any]:
-        return self.round.row.row(0, named=True)
-
-    @property
-    def test(self) -> pl.DataFrame:
-        return self.round.predictions.filter(split="test")
-
-
 @pytest.fixture
 def trained(tmp_path, checkpoint, gold, seed_set, monkeypatch):
-    """Trains one round with options, in a warehouse of its own."""
-    train, heard = student_training.train_student, []
-
-    def listen(training: pl.DataFrame, *more: Any) -> Any:
-        heard.append(training)
-        return train(training, *more)
-
-    monkeypatch.setattr(student_training, "train_student", listen)
-
-    def make(
-        name: str,
-        *,
-        learned: tuple[str, ...] = (),
-        student: dict[str, Any] | None = None,
-        seed_set: pl.DataFrame = seed_set,
-        **options: Any,
-    ) -> Done:
-        task = task_with(tmp_path / name, checkpoint, student, **options)
-        warehouse, key = Warehouse(tmp_path / name / "warehouse"), RoundKey("small", "own", 0, 1)
-        used = gold_in_use(task, gold)
-        before = len(heard)
-        done = train_round(task, warehouse, key, seed_set, used, learned=learned)
-        return Done(task, warehouse, done, heard[before:])
-
-    return make
+    return trainer(tmp_path, checkpoint, gold, seed_set, monkeypatch)
 
 
 def test_students_of_folds_answer_together_with_the_rounds_own(trained, gold):
@@ -289,92 +218,6 @@ def test_weights_change_what_is_learned(trained, weights):
     assert weighed.row["training_key"] != plain.row["training_key"]
     assert weighed.row["training_fingerprint"] == plain.row["training_fingerprint"]
     assert weighed.row["weights_digest"] != plain.row["weights_digest"]
-
-
-@pytest.fixture
-def warehouse(tmp_path) -> Warehouse:
-    return Warehouse(tmp_path / "vectors")
-
-
-@pytest.fixture
-def embedded(monkeypatch) -> list[list[str]]:
-    """Texts that were embedded, by call: letters counted, in place of the encoder."""
-    asked: list[list[str]] = []
-
-    def embed(texts: list[str], _: str) -> np.ndarray:
-        asked.append(sorted(texts))
-        found = np.zeros((len(texts), 384), np.float32)
-        found[:, 0] = [len(text) for text in texts]
-        return found
-
-    monkeypatch.setattr(embeddings, "embed", embed)
-    return asked
-
-
-def test_each_text_is_embedded_once_and_read_once(warehouse, embedded, monkeypatch):
-    reads: list[int] = []
-    read = kept.kept_vectors
-    monkeypatch.setattr(kept, "kept_vectors", lambda *given: reads.append(1) or read(*given))
-    vectors = TextVectors(warehouse, "small", StudentSpec())
-    found = vectors(["ab", "abc", "ab", ""])
-    assert found[:, 0].tolist() == [2, 3, 2, 0]
-    assert found.dtype == np.float32
-    assert embedded == [["", "ab", "abc"]]
-    count = len(reads)
-    assert vectors(["abc"])[:, 0].tolist() == [3]
-    assert len(reads) == count
-    assert vectors(["abc", "abcd"])[:, 0].tolist() == [3, 4]
-    assert embedded[1:] == [["abcd"]]
-    assert vectors([]).shape == (0, 384)
-    # Another arm, another step: nothing is embedded again.
-    assert TextVectors(warehouse, "small", StudentSpec())(["abcd", "ab"])[:, 0].tolist() == [4, 2]
-    assert len(embedded) == 2
-
-
-def test_kept_vectors_serve_students_that_would_compute_the_same():
-    assert inspect.signature(embeddings.embed).parameters["max_length"].default == CUT
-    for student in (StudentSpec(), StudentSpec(kind="frozen")):
-        assert serve(student)
-        assert not serve(student.model_copy(update={"weights": "/some/folder"}))
-        assert not serve(student.model_copy(update={"max_length": 64}))
-
-
-@pytest.mark.parametrize("kind", ["frozen", "fine_tuned"])
-def test_what_weighs_and_what_learns_share_vectors_of_the_student_s_checkpoint(trained, checkpoint, kind, monkeypatch):
-    """Over all students of a round each text is embedded once; none by another encoder."""
-    asked: list[str] = []
-
-    def embed(texts: list[str], weights: str, max_length: int) -> np.ndarray:
-        assert (weights, max_length) == (str(checkpoint), 32)
-        asked.extend(texts)
-        return np.array([[text.count("l"), text.count("u"), len(text) / 99] for text in texts], np.float32)
-
-    monkeypatch.setattr(embeddings, "embed", embed)
-    for elsewhere in ("loop.text_vectors.row_vectors", "quality.ensemble.embed", "student.frozen.Encoder"):
-        monkeypatch.setattr(f"s3_assets.{elsewhere}", lambda *_, **__: pytest.fail("not the held vectors"))
-    done = trained("held", student={"kind": kind, "max_length": 32}, cross_fit=2, weights="both")
-    assert len(done.given) == 3
-    assert set(done.given[-1]["text"]) < set(asked)
-    assert len(asked) == len(set(asked))
-
-
-def test_a_frozen_student_is_given_kept_vectors(trained, monkeypatch):
-    """Every text once, over all students of a round; those of test gold too, which are asked about."""
-    asked: list[str] = []
-
-    def row_vectors(_: Warehouse, task: str, rows: pl.DataFrame, fields: list[str]) -> np.ndarray:
-        assert (task, list(fields)) == ("small", ["text"])
-        asked.extend(rows["text"].to_list())
-        found = np.zeros((rows.height, 384), np.float32)
-        found[:, :2] = [[text.count("l"), len(text)] for text in rows["text"]]
-        return found
-
-    monkeypatch.setattr("s3_assets.loop.text_vectors.row_vectors", row_vectors)
-    done = trained("frozen", student={"kind": "frozen", "weights": "minilm"}, cross_fit=2)
-    assert len(done.given) == 3
-    assert len(asked) == len(set(asked))
-    assert set(done.given[-1]["text"]) < set(asked)
-    assert set(done.round.predictions.select(ROUND_KEYS).row(0)) == {"small", "own", 0, 1}
 
 
 def test_answers_are_cross_fitted_and_what_goes_by_labels_is_left_out(tmp_path, checkpoint):

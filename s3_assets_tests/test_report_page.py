@@ -1,66 +1,26 @@
-"""The report: its numbers, what is left out and why, what must never be on it, the command, the asset."""
+"""The report of two rounds: its numbers against the tables, what is left out and why, what must never be on it."""
 
 import base64
-import dataclasses
 import itertools
 import json
 import re
-from datetime import UTC, datetime
-from pathlib import Path
 
-import dagster as dg
 import polars as pl
 import pytest
 
-from s3_assets.definitions import task_definitions
 from s3_assets.experiment.leaderboard import leaderboard
 from s3_assets.loop.fingerprints import loop_key
-from s3_assets.loop.state import NotReady
-from s3_assets.loop.steps import (
-    make_drift,
-    make_error_set,
-    make_extrapolated_set,
-    make_gold,
-    make_seed_set,
-    make_trained_model,
-)
+from s3_assets.loop.steps import make_gold, make_seed_set
 from s3_assets.report.examples import read_examples
 from s3_assets.report.facts import read_facts
-from s3_assets.report.map import read_map
-from s3_assets.report.page import read_report, render, write_page
-from s3_assets.resources import WarehouseResource
+from s3_assets.report.page import read_report, render
 from s3_assets.store.catalog import connect, ensure_catalog
 from s3_assets.store.parts import Warehouse
-from s3_assets.tasks.spec import DriftSpec
-from s3_assets_tests.fakes import obliging, scripted_teacher, write_task
-from s3_assets_tests.report_pages import Page, write_vectors
-from s3_assets_tests.test_imports import imported_by
-from s3_assets_tests.test_leaderboard import GOLD_ONLY, GOLDGEN, S3, rows_of
+from s3_assets_tests.boards import GOLD_ONLY, GOLDGEN, S3, rows_of
+from s3_assets_tests.fakes import write_task
+from s3_assets_tests.report_pages import NOW, Page, embedded, page_of, part, two_rounds
 
-NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SECTIONS = ["accuracy", "drift", "map", "funnel", "cost", "examples", "sources"]
-
-
-def make_rounds(task, warehouse, rounds):
-    make_gold(task, warehouse)
-    for round_ in range(rounds):
-        for make in (make_seed_set, make_trained_model, make_error_set, make_drift):
-            make(task, warehouse, round_)
-        if round_ + 1 < rounds:
-            make_extrapolated_set(task, warehouse, round_)
-
-
-def embedded(task):
-    """The task with drift by vectors, which only matters to what is read of them here."""
-    return dataclasses.replace(task, spec=task.spec.model_copy(update={"drift": DriftSpec(embeddings=True)}))
-
-
-def page_of(task, warehouse):
-    return Page(render(read_report(task, warehouse), NOW))
-
-
-def part(warehouse, name, task, round_):
-    return warehouse.live(name, loop_key(task, round_).columns()).read()
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +35,7 @@ def task(place, tiny_student):
 
 @pytest.fixture(scope="module")
 def warehouse(place, task):
-    """Two rounds with vectors."""
-    found = Warehouse(place / "warehouse")
-    make_rounds(task, found, 2)
-    gold = found.live("gold", {"task": "small"}).read()
-    write_vectors(found, task, [gold, part(found, "seed_set", task, 1)])
-    return found
+    return two_rounds(task, place / "warehouse")
 
 
 @pytest.fixture(scope="module")
@@ -228,19 +183,6 @@ def test_the_map_shows_steering_gold_and_the_rows_that_rounds_added(page, task, 
     assert ["Steering gold, error in round 1", said, one["text"]] in points
 
 
-def test_errors_on_the_map_are_those_of_the_newest_student(task, tmp_path):
-    found = Warehouse(tmp_path / "warehouse")
-    make_rounds(task, found, 2)
-    gold = found.live("gold", {"task": "small"}).read()
-    write_vectors(found, task, [gold, part(found, "seed_set", task, 1)])
-    make_extrapolated_set(task, found, 1)
-    make_seed_set(task, found, 2)
-    write_vectors(found, task, [gold, part(found, "seed_set", task, 2)])
-    shown = read_map(embedded(task), found, [0, 1, 2])
-    assert shown.last_round == 1
-    assert sum(point.error for point in shown.points) == part(found, "error_set", task, 1).height > 0
-
-
 def test_what_a_review_left_out_is_read_from_the_part(task, warehouse, tmp_path):
     found = Warehouse(tmp_path / "warehouse")
     make_gold(task, found)
@@ -289,42 +231,6 @@ def test_no_text_of_test_or_selecting_gold_is_on_it(page, warehouse):
     assert [text for text in gold.filter(split="steer")["text"] if text in page.text]
 
 
-def test_where_all_gold_steers_it_is_shown_as_what_it_is_used_for(tmp_path, tiny_student):
-    """With ``steers: dev`` rows that the table gold has for selecting are steering gold, errors among them."""
-    student = {"weights": str(tiny_student), "epochs": 1, "min_steps": 0}
-    task, found = write_task(tmp_path, strategy="default", student=student), Warehouse(tmp_path / "warehouse")
-    make_rounds(task, found, 2)
-    gold = found.live("gold", {"task": "small"}).read()
-    write_vectors(found, task, [gold, part(found, "seed_set", task, 1)])
-    dev = gold.filter(pl.col("split") != "test")
-    facts = read_facts(task, found)
-    assert facts.gold == {"steer": dev.height, "select": 0, "test": gold.height - dev.height}
-    assert facts.rounds[0].figures.steer.rows == dev.height
-    errors = part(found, "error_set", task, 1)
-    steered = gold.filter(split="select")["gold_id"].to_list()
-    assert set(errors["gold_id"]) & set(steered)
-    shown = page_of(embedded(task), found)
-    heads = [one["text"].split("\n")[0] for one in shown.all("title") if "g" in one["path"]]
-    assert heads.count("Steering gold, error in round 1") == errors.height
-    assert heads.count("Steering gold") == dev.height - errors.height
-    # What is held out is steering gold, judged by folds: the same line would be drawn twice.
-    header, *_ = shown.table("Scores by round")
-    assert [name for name in header if name.endswith(", %")] == ["steering gold, %", "test gold, %"]
-    assert "selecting gold" not in shown.text
-    assert "judged by students of folds" in shown.text
-    assert f"{dev.height} steering, 0 selecting" in shown.text
-    assert not [text for text in gold.filter(split="test")["text"] if text in shown.text]
-    texts = {row["text"]: row["gold_id"] for row in dev.to_dicts()}
-    first, written = part(found, "error_set", task, 0), part(found, "extrapolated_set", task, 0)["gold_id"].to_list()
-    last = errors["gold_id"].to_list()
-    expected = [
-        of_kind.sort(~pl.col("gold_id").is_in(written), -pl.col("loss"), "gold_id").head(3)["gold_id"].to_list()
-        for of_kind in (first.filter(~pl.col("gold_id").is_in(last)), first.filter(pl.col("gold_id").is_in(last)))
-    ]
-    assert {*expected[0], *expected[1]} & set(steered)
-    assert [texts[one.texts[0]] for one in read_examples(task, found, [0, 1])] == [*expected[0], *expected[1]]
-
-
 def test_nothing_is_asked_of_anyone(page, markup):
     (policy,) = [one["attrs"]["content"] for one in page.all("meta") if "http-equiv" in one["attrs"]]
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
@@ -349,61 +255,6 @@ def test_without_vectors_the_map_says_why_it_is_left_out(page_without_vectors):
     assert "map-series" not in {one["attrs"].get("id") for one in shown.elements}
 
 
-def test_a_round_that_is_under_way_is_shown_as_far_as_it_is(task, tmp_path):
-    found = Warehouse(tmp_path / "warehouse")
-    with pytest.raises(NotReady, match=r"no rounds yet.*run `s3-assets run small`"):
-        read_report(task, found)
-    make_gold(task, found)
-    make_seed_set(task, found, 0)
-    shown = page_of(embedded(task), found)
-    assert shown.problems == []
-    said = [one["text"] for one in shown.all("p") if one["attrs"].get("class") == "left-out"]
-    assert [line.removeprefix("Left out: ").split(";")[0] for line in said] == [
-        "No round has a student yet.",
-        "No round has drift",
-        "The vectors of these rows are not kept",
-        "it takes two rounds with a student, and an error in the first.",
-    ]
-    header, row = shown.table("Rows by round")
-    assert row[header.index("accepted")] == "24"
-    # Seen at once, though views look a second back.
-    make_trained_model(task, found, 0)
-    assert page_of(task, found).table("Scores by round")[1][0] == "0"
-
-
-def test_texts_of_gold_teacher_and_task_are_text(tmp_path, tiny_student):
-    attack = "</script></title><img/src=x/onerror=alert(1)><script>alert(1)</script>"
-    lines = [
-        f'"film {place} of {place * 7} said so {attack}",{"positive" if place % 2 else "negative"}'
-        for place in range(80)
-    ]
-    with scripted_teacher(obliging) as teacher:
-        task = write_task(
-            tmp_path / "tasks",
-            "review,verdict\n" + "\n".join(lines),
-            description=f"About <b>films</b> {attack}",
-            teacher={"base_url": teacher.url},
-            student={"weights": str(tiny_student), "epochs": 1, "min_steps": 0},
-        )
-        found = Warehouse(tmp_path / "warehouse")
-        make_rounds(task, found, 2)
-    seed_set = part(found, "seed_set", task, 1)
-    assert seed_set["text"].str.contains(re.escape("<script>")).any()
-    write_vectors(found, task, [found.live("gold", {"task": "small"}).read(), seed_set])
-    text = render(read_report(embedded(task), found), NOW)
-    shown = Page(text)
-    assert shown.problems == []
-    assert len(shown.all("script")) == 1
-    assert shown.all("img") == []
-    assert shown.all("b") == []
-    assert not [one for one in shown.elements if any(name.startswith("on") for name in one["attrs"])]
-    assert "alert(1)" not in shown.all("script")[0]["text"]
-    # It is there as text: in the head, on the map, among the errors.
-    assert attack in shown.all("header")[0]["text"]
-    assert any(attack in one["text"] for one in shown.all("title"))
-    assert any(attack in one["text"] for one in shown.all("article"))
-
-
 def test_a_leaderboard_is_shown_with_its_picture(task, warehouse, tmp_path):
     rows = rows_of(GOLD_ONLY, GOLDGEN, S3)
     found = Warehouse(tmp_path / "warehouse")
@@ -420,88 +271,3 @@ def test_a_leaderboard_is_shown_with_its_picture(task, warehouse, tmp_path):
     (picture,) = shown.all("img")
     assert base64.b64decode(picture["attrs"]["src"].partition(",")[2]).startswith(b"\x89PNG")
     assert picture["attrs"]["alt"]
-
-
-def test_the_command_writes_one_file_and_names_it(command, place, warehouse, monkeypatch, tmp_path):
-    monkeypatch.setenv("S3_ASSETS_TASKS", str(place / "tasks"))
-    monkeypatch.setenv("S3_ASSETS_WAREHOUSE", str(warehouse.root))
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    assert command("report", "small") == (0, "report_small.html\n", "")
-    assert [one.name for one in (tmp_path / "here").iterdir()] == ["report_small.html"]
-    assert Page((tmp_path / "here" / "report_small.html").read_text()).problems == []
-    with monkeypatch.context() as nothing_read:
-        nothing_read.setattr("s3_assets.report.page.read_report", None)
-        for folder in (".", "", "/", str(tmp_path)):
-            code, _, said = command("report", "small", "--to", folder)
-            assert (code, said) == (2, f"{Path(folder)}: is a folder; give --to a file\n")
-        code, _, said = command("report", "small", "--to", str(tmp_path / "nowhere" / "a.html"))
-    assert code == 2
-    assert "a.html: cannot be written (No such file or directory); give --to a file in a folder that exists" in said
-    monkeypatch.setenv("S3_ASSETS_WAREHOUSE", str(tmp_path / "empty"))
-    code, _, said = command("report", "small")
-    assert code == 2
-    assert said == "small has no rounds yet, so there is nothing to report; run `s3-assets run small`\n"
-
-
-def test_a_page_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path):
-    file = tmp_path / "report.html"
-    write_page(file, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_page(file, "\ud800")
-    assert file.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_what_the_ui_shows_of_the_report(task, warehouse, instance):
-    definitions = task_definitions(task, WarehouseResource(path=str(warehouse.root)))
-    job = definitions.resolve_implicit_global_asset_job_def()
-    done = job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(["small", "report"])])
-    (event,) = done.get_asset_materialization_events()
-    shown = event.materialization.metadata
-    file = warehouse.root / shown["file"].value
-    assert shown["file"].value == "reports/small.html"
-    assert shown["bytes"].value == file.stat().st_size
-    assert Page(file.read_text()).problems == []
-    assert shown["rounds"].value == 2
-    model = part(warehouse, "trained_model", task, 1).row(0, named=True)
-    assert shown["test_score"].value == pytest.approx(model["test_accuracy"], abs=1e-4)
-    # No map: the task's texts have no vectors.
-    assert "map" not in shown
-    for name in ("accuracy", "drift", "rows"):
-        start = f"![{name}](data:image/png;base64,"
-        assert shown[name].value.startswith(start)
-        assert base64.b64decode(shown[name].value[len(start) : -1]).startswith(b"\x89PNG")
-
-
-def test_a_report_of_nothing_says_what_to_run(task, tmp_path, instance):
-    definitions = task_definitions(task, WarehouseResource(path=str(tmp_path / "empty")))
-    job = definitions.resolve_implicit_global_asset_job_def()
-    with pytest.raises(dg.Failure, match="run `s3-assets run small`"):
-        job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(["small", "report"])])
-
-
-def test_the_asset_has_no_table_and_stands_with_what_compares(task):
-    (found,) = [one for one in task_definitions(task, WarehouseResource()).assets if one.key.path[-1] == "report"]
-    spec = found.specs_by_key[found.key]
-    assert spec.group_name == "small_compared"
-    assert {key.path[-1] for dep in spec.deps for key in [dep.asset_key]} == {"error_set", "drift"}
-    assert "dagster/column_schema" not in spec.metadata
-    assert "select * from" not in spec.description
-    assert spec.kinds == {"html", "matplotlib"}
-    assert found.partitions_def is None
-
-
-def test_a_report_is_made_without_torch(place, task, warehouse):
-    code = f"""
-from datetime import UTC, datetime
-from pathlib import Path
-from s3_assets.report.examples import read_examples
-from s3_assets.report.facts import read_facts
-from s3_assets.report.map import read_map
-from s3_assets.report.page import read_report, render
-from s3_assets.store.parts import Warehouse
-from s3_assets.tasks.load import load_task
-task, warehouse = load_task(Path({str(task.folder)!r})), Warehouse(Path({str(warehouse.root)!r}))
-render(read_report(task, warehouse), datetime.now(UTC))"""
-    assert not imported_by(code) & {"torch", "transformers", "dagster", "openai"}
