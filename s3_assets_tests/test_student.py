@@ -12,6 +12,7 @@ import pytest
 from s3_assets.student import train as training_module
 from s3_assets.student.batches import encode, prediction_batches, training_batches
 from s3_assets.student.model import Student, fresh_student
+from s3_assets.student.steps import planned_steps
 from s3_assets.student.train import TrainedStudent, train_student
 from s3_assets.student.weights import WeightsError, weights_digest
 from s3_assets.tasks.student_spec import StudentSpec
@@ -95,10 +96,34 @@ def test_without_selecting_rows_the_last_epoch_is_kept(spec):
     assert {entry["select_accuracy"] for entry in done.history} == {None}
 
 
-def test_small_sets_get_more_epochs(spec):
-    # 10 rows in batches of 16 are one step an epoch.
+@pytest.mark.parametrize(
+    ("rows", "declared", "planned"),
+    [
+        # Enough steps as declared.
+        (2000, {}, (16, 125, 3)),
+        (1057, {}, (16, 67, 3)),
+        # Smaller batches suffice, or are no smaller than 8, and then there are more epochs.
+        (1056, {}, (8, 132, 3)),
+        (640, {"batch_size": 64}, (8, 80, 3)),
+        (1300, {"batch_size": 64}, (16, 82, 3)),
+        (100, {}, (8, 13, 16)),
+        (5, {"min_steps": 7}, (8, 1, 7)),
+        # Never larger than declared.
+        (100, {"batch_size": 4}, (4, 25, 8)),
+        (100, {"min_steps": 0}, (16, 7, 3)),
+    ],
+)
+def test_small_sets_get_smaller_batches_then_more_epochs(rows, declared, planned):
+    found = planned_steps(rows, StudentSpec(**declared))
+    assert (found.batch_size, found.per_epoch, found.epochs) == planned
+    assert found.total == found.per_epoch * found.epochs
+
+
+def test_a_small_set_is_trained_as_planned_and_it_is_said(spec, caplog):
     enough = spec.model_copy(update={"epochs": 2, "min_steps": 7})
-    assert train_student(toy_rows(10, 0), toy_rows(4, 1), LABELS, enough, seed=0).epochs == 7
+    with caplog.at_level("INFO", logger="s3_assets"):
+        assert train_student(toy_rows(10, 0), toy_rows(4, 1), LABELS, enough, seed=0).epochs == 4
+    assert "10 rows are few: 4 epochs in batches of 8" in caplog.text
 
 
 def test_progress_is_logged_per_epoch_and_nothing_else_is_said(spec, caplog, capfd):

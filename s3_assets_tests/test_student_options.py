@@ -28,8 +28,8 @@ from s3_assets.tasks.load import Task, TaskError, load_task
 from s3_assets.tasks.spec import QaSpec
 from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.frozen_toys import SPEC, by_words
-from s3_assets_tests.test_training_options import filled, task_with
 from s3_assets_tests.tiny_student import LABELS, make_tiny_student, toy_questions, toy_rows
+from s3_assets_tests.trained_rounds import filled, task_with
 
 RATES = (1e-6, 3e-3)
 
@@ -125,9 +125,9 @@ def test_training_ends_when_no_epoch_is_better_but_not_before_its_steps(
     spec, monkeypatch, caplog, patience, min_steps, accuracies, epochs, kept
 ):
     scored(monkeypatch, accuracies)
-    given = spec.model_copy(update={"epochs": 8, "min_steps": min_steps, "patience": patience, "batch_size": 10})
+    given = spec.model_copy(update={"epochs": 8, "min_steps": min_steps, "patience": patience, "batch_size": 8})
     with caplog.at_level("INFO", logger="s3_assets"):
-        done = train_student(toy_rows(30, 0), toy_rows(4, 1), LABELS, given, seed=0)
+        done = train_student(toy_rows(24, 0), toy_rows(4, 1), LABELS, given, seed=0)
     assert done.epochs == len(done.history) == epochs
     assert done.best_epoch == kept
     assert ("training: ended after" in caplog.text) is (epochs < max(8, min_steps // 3))

