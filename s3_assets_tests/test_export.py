@@ -88,6 +88,8 @@ def test_questions_are_answered_by_the_code_of_the_card(questions, tmp_path, mon
     rows = warehouse.live("gold", {"task": task.name}).read().select("text", "text2").head(10)
     # Several windows.
     rows = pl.concat([rows, rows.with_columns(pl.concat_str([pl.col("text")] * 5, separator=" "))])
+    # A question that leaves no room for the context.
+    rows = pl.concat([rows, rows.tail(2).with_columns(pl.concat_str([pl.col("text2")] * 60, separator=" "))])
     wanted = load_student(choose_student(task, warehouse).folder).predict(rows)
     assert [answer(text2, text)[0] for text, text2 in rows.iter_rows()] == wanted["prediction"].to_list()
     assert answer("Which colour?", "") == ("", float("-inf"))

@@ -1,6 +1,8 @@
 """Checkpoints: verified before they are loaded, named where they are missing; and the device a student runs on."""
 
 import importlib.util
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,15 @@ def test_minilm_trains(tmp_path):
     done.student.save(tmp_path / "m_1")
     assert weights_digest(tmp_path / "m_1") != MINILM_SHA256
     assert Student.load(tmp_path / "m_1").max_length == 256
+
+
+def test_another_purpose_of_a_checkpoint_is_not_kept(tiny_student, tmp_path):
+    """A pipeline gives sigmoids for multi_label_classification, which are no probabilities of one label."""
+    place = shutil.copytree(tiny_student, tmp_path / "other")
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | {"problem_type": "multi_label_classification"}))
+    fresh_student(str(place), LABELS, 32).save(tmp_path / "m_1")
+    assert json.loads((tmp_path / "m_1" / "config.json").read_text())["problem_type"] == "single_label_classification"
 
 
 # Device

@@ -35,7 +35,8 @@ class LabelHead:
     def options(self) -> dict[str, Any]:
         """What the model is loaded with."""
         names = {"id2label": dict(enumerate(self.labels)), "label2id": {name: n for n, name in enumerate(self.labels)}}
-        return {"num_labels": len(self.labels), **names}
+        # Named, as a checkpoint may name another: a pipeline then gives probabilities that do not add up to 1.
+        return {"num_labels": len(self.labels), "problem_type": "single_label_classification", **names}
 
     @property
     def notes(self) -> dict[str, Any]:
