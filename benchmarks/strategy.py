@@ -218,7 +218,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed-rows", type=int, default=640)
     parser.add_argument("--per-round", type=int, default=80)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--learning-rate", type=float, default=2e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--max-length", type=int, default=64)
     parser.add_argument("--test-rows", type=int, help="only the first rows of the test file (default: all)")
     parser.add_argument("--keep", help="keep data here; the same command then goes on where it was")
