@@ -16,16 +16,18 @@ ROUNDS = [round_name(round_) for round_ in range(2)]
 ASSETS = ["seed_set", "trained_model", "error_set", "drift", "extrapolated_set"]
 
 LAUNCH = """
-mutation Launch($assets: [AssetKeyInput!], $partitions: [String!]) {
-  launchPartitionBackfill(backfillParams: {assetSelection: $assets, partitionNames: $partitions}) {
+mutation Launch($assets: [AssetKeyInput!], $partitions: [String!], $config: RunConfigData) {
+  launchPartitionBackfill(
+    backfillParams: {assetSelection: $assets, partitionNames: $partitions, runConfigData: $config}
+  ) {
     __typename
     ... on LaunchBackfillSuccess { backfillId }
     ... on PythonError { message }
   }
 }"""
 MATERIALIZE_GOLD = """
-mutation Gold($selector: JobOrPipelineSelector!) {
-  launchPipelineExecution(executionParams: {selector: $selector, mode: "default", runConfigData: {}}) {
+mutation Gold($selector: JobOrPipelineSelector!, $config: RunConfigData) {
+  launchPipelineExecution(executionParams: {selector: $selector, mode: "default", runConfigData: $config}) {
     __typename
     ... on LaunchRunSuccess { run { runId } }
     ... on PythonError { message }
@@ -42,6 +44,10 @@ BACKFILL = """
 query Backfill($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"""
 
 
+# A run whose steps need no process of their own: a process takes seconds to start.
+IN_PROCESS = {"execution": {"config": {"in_process": {}}}}
+
+
 def wait_for(ask, done, seconds=240):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -52,10 +58,10 @@ def wait_for(ask, done, seconds=240):
     raise AssertionError(f"still {status} after {seconds} s")
 
 
-def backfill(server: DevServer, rounds: list[str]) -> list[dict]:
+def backfill(server: DevServer, rounds: list[str], **config) -> list[dict]:
     """Launch, wait, and give the backfill's runs in the order they started."""
     assets = [{"path": ["small", name]} for name in ASSETS]
-    launched = server.ask(LAUNCH, assets=assets, partitions=rounds)["launchPartitionBackfill"]
+    launched = server.ask(LAUNCH, assets=assets, partitions=rounds, config=config)["launchPartitionBackfill"]
     assert launched["__typename"] == "LaunchBackfillSuccess", launched
     backfill_id = launched["backfillId"]
     status = wait_for(
@@ -80,7 +86,7 @@ def materialize_gold(server):
         "pipelineName": "__ASSET_JOB",
         "assetSelection": [{"path": ["small", "gold"]}],
     }
-    launched = server.ask(MATERIALIZE_GOLD, selector=selector)["launchPipelineExecution"]
+    launched = server.ask(MATERIALIZE_GOLD, selector=selector, config=IN_PROCESS)["launchPipelineExecution"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     run_id = launched["run"]["runId"]
     status = wait_for(
@@ -126,7 +132,7 @@ def test_two_rounds_in_order_and_nothing_twice(server):
 
     parts, calls = made(warehouse), paid(warehouse)
     assert calls.unique(["request_id", "attempt"]).height == calls.height
-    again = backfill(server, ROUNDS[1:2])
+    again = backfill(server, ROUNDS[1:2], **IN_PROCESS)
     assert [run["status"] for run in again] == ["SUCCESS"]
     assert made(warehouse) == parts
     assert paid(warehouse).height == calls.height

@@ -13,6 +13,7 @@ import pytest
 
 from s3_assets.cli import demo as demo_module
 from s3_assets.cli.run import wanted_rounds
+from s3_assets.loop.steps import make_gold, make_seed_set
 from s3_assets.store.catalog import connect, ensure_catalog
 from s3_assets.store.parts import Warehouse
 from s3_assets_tests.fakes import REPOSITORY, write_task
@@ -133,8 +134,8 @@ def test_rounds_beyond_the_schedule_are_said_to_be(command, tmp_path, tiny_stude
     assert code == 0
     assert len(table_rows(out)) == 2
     assert "schedule" not in out + command("status", "small")[1]
-    code, out, _ = command("run", "small", "--rounds", "0-2")
-    assert code == 0
+    code, out, err = command("run", "small", "--rounds", "0-2")
+    assert code == 0, out + err
     assert out.count(said) == 1
     assert command("status", "small")[1].count(said) == 1
 
@@ -162,35 +163,32 @@ def test_demo_shows_what_was_achieved_and_says_when_it_is_there_already(command,
 
 
 def test_a_session_held_open_sees_each_round_and_is_in_nobodys_way(small_task, home, warehouse):
-    """Real processes: a reader that never closes its session, and the command beside it."""
+    """Real processes: a reader that never closes its session, and the command in one of its own."""
     environment = {**os.environ, "COLUMNS": "120"}
-
-    def run(rounds):
-        done = subprocess.run(
-            [Path(sys.executable).parent / "s3-assets", "run", "small", "--rounds", rounds],
-            env=environment,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        # Nothing is left behind when the process ends, and nothing warns.
-        assert done.stderr == ""
-        return done.stdout
 
     ensure_catalog(warehouse)
     reading = duckdb.connect(str(warehouse.catalog_path), read_only=True)
     counted = "SELECT round, count(*) FROM seed_set GROUP BY round ORDER BY round"
     assert reading.execute(counted).fetchall() == []
-    run("0")
+    make_gold(small_task, warehouse)
+    make_seed_set(small_task, warehouse, 0)
     time.sleep(1.1)
     first = reading.execute(counted).fetchall()
     assert first == [(0, 24)]
     # A query half read while the pipeline writes.
     half = reading.cursor().execute("SELECT text FROM seed_set")
     half.fetchone()
-    run("0-1")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "s3-assets", "run", "small", "--rounds", "0-1"],
+        env=environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # Nothing is left behind when the process ends, and nothing warns.
+    assert done.stderr == ""
     time.sleep(1.1)
     second = reading.execute(counted).fetchall()
     assert second[0] == (0, 24)

@@ -66,6 +66,7 @@ def test_a_session_beside_running_rounds(small_task, tmp_path: Path) -> None:
         child.start()
         while child.is_alive():
             seen.append(ask(con))
+            time.sleep(0.1)
         child.join()
         assert child.exitcode == 0
         time.sleep(1.1)

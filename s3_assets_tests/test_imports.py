@@ -32,7 +32,6 @@ def step(function: str, task, warehouse) -> set[str]:
     code = f"""
 import sys
 from pathlib import Path
-import s3_assets.definitions
 from s3_assets.loop.steps import {function}
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import load_task
