@@ -22,11 +22,10 @@ DESCRIPTION = (
     "The student, trained from its checkpoint on this round's seed set.\n\n"
     "It takes the epochs declared, or smaller batches and more epochs until `min_steps` are done; the epoch kept is "
     "the latest that is not clearly below the best on selecting gold, or the last where all gold steers. Logits are "
-    "then divided by "
-    "`temperature`, so that probabilities are as high as held-out gold bears out. The accuracies are shares right of "
-    "steering, held-out (`select_accuracy`) and test gold. Where the strategy cross-fits, a steering row is judged by "
-    "a student trained without it and the rows written from it; where no gold selects, those judgements are the "
-    "held-out ones. Test accuracy is reported, feeds nothing. "
+    "then divided by `temperature`, so that probabilities are as high as held-out gold bears out. The accuracies are "
+    "shares right of steering, held-out (`select_accuracy`) and test gold. Where the strategy cross-fits, a steering "
+    "row is judged by a student trained without it and the rows written from it; where no gold selects, those "
+    "judgements are the held-out ones. Test accuracy is reported, feeds nothing. "
     "Also writes the table `predictions`: what it says of every gold row."
 )
 
