@@ -2,7 +2,8 @@
 
 import pytest
 
-from s3_assets.student.best_epoch import BestEpoch, clearly_worse
+from s3_assets.student.best_epoch import BestEpoch
+from s3_assets.student.clearly_worse import clearly_worse
 
 
 def right(count: int, of: int = 100) -> list[float]:

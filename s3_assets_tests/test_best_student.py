@@ -17,11 +17,13 @@ from s3_assets_tests.fakes import write_task
 HELD_OUT = 8
 
 
-def keep(task, warehouse, round_, save, right=4, *, selects=True, **scores):
-    """A live round whose student ``save`` writes to a folder, with ``right`` of 8 held-out rows right.
+def keep(task, warehouse, round_, save, right=4, *, selects=True, f1=None, **scores):
+    """A live round whose student ``save`` writes to a folder, with the first ``right`` of 8 held-out rows right.
 
-    Held out are rows that select, or steering rows of a fold. ``scores`` replace columns of ``trained_model``.
+    ``right`` may be the places of the rows that are. Held out are rows that select, or steering rows of a fold.
+    ``scores`` replace columns of ``trained_model``.
     """
+    places = range(right) if isinstance(right, int) else right
     key = loop_key(task, round_)
 
     def make(inputs):
@@ -32,16 +34,16 @@ def keep(task, warehouse, round_, save, right=4, *, selects=True, **scores):
         schema = table("predictions").schema
         rows = [
             {**key.columns(), "model_id": "m", "gold_id": row["gold_id"], "label": row["label"], "correct": correct}
-            | {"split": split, "fold": fold, "prediction": labels[place % len(labels)]}
+            | {"split": split, "fold": fold, "f1": f1, "prediction": labels[place % len(labels)]}
             for split, fold in ((("steer", None), ("select", None)) if selects is True else (("steer", 1),))
             for place, row in enumerate(gold.to_dicts())
-            for correct in (place < right,)
+            for correct in (place in places,)
         ]
         rows = [] if selects is None else rows
         said = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
         warehouse.write("predictions", key.columns(), said)
         model = {"model_id": "m", "path": str(folder.relative_to(warehouse.root))}
-        accuracy = None if selects is None else right / HELD_OUT
+        accuracy = None if selects is None else len(places) / HELD_OUT
         own = {**key.columns(), **model, "select_accuracy": accuracy, **scores}
         return pl.DataFrame([own], schema=table(TRAINED_MODEL).schema), {}
 
@@ -76,25 +78,36 @@ def rounds(loop, *right, **more):
         keep(*loop, round_, empty, count, **more)
 
 
-def test_the_round_with_the_highest_score_on_selecting_gold(loop):
+def test_the_best_round_where_later_ones_are_clearly_below_it(loop):
     task, warehouse = loop
-    rounds(loop, 3, 6, 5)
     # Whatever test gold says of them.
-    for round_, test in enumerate((0.9, 0.1, 0.95)):
-        keep(task, warehouse, round_, empty, (3, 6, 5)[round_], test_accuracy=test)
+    for round_, (right, test) in enumerate(((3, 0.9), (7, 0.1), (5, 0.95))):
+        keep(task, warehouse, round_, empty, right, test_accuracy=test)
     found = choose_student(task, warehouse)
     assert found.round == 1
-    assert found.why == "round 1 of 0-2: best on selecting gold (75.0% of 8 rows right)"
+    assert found.why == "round 1 of 0-2: best on selecting gold (87.5% of 8 rows right)"
     assert found.folder == warehouse.root / "models" / "small" / "s3_shown" / "seed=0" / "round_01" / "m"
     assert found.folder.is_absolute()
-    assert (found.row["model_id"], found.row["round"], found.row["select_accuracy"]) == ("m", 1, 0.75)
+    assert (found.row["model_id"], found.row["round"], found.row["select_accuracy"]) == ("m", 1, 0.875)
 
 
-def test_of_equals_the_earliest(loop):
+def test_a_later_round_that_is_not_clearly_below_the_best(loop):
+    """A row of 8 is one standard error, so is the net row of five that change sides."""
+    rounds(loop, 3, 6, 5)
+    found = choose_student(*loop)
+    assert found.round == 2
+    assert (
+        found.why
+        == "round 2 of 0-2: latest not clearly below round 1 (75.0%) on selecting gold (62.5% of 8 rows right)"
+    )
+    rounds(loop, 7, (0, 1, 2, 3, 4, 7), (3, 4))
+    assert choose_student(*loop).round == 1
+
+
+def test_of_equals_the_latest(loop):
     rounds(loop, 3, 6, 6)
     found = choose_student(*loop)
-    assert found.round == 1
-    assert found.why == "round 1 of 0-2: best on selecting gold (75.0% of 8 rows right), the first of equals"
+    assert (found.round, found.why) == (2, "round 2 of 0-2: best on selecting gold (75.0% of 8 rows right)")
 
 
 def test_steering_gold_judged_by_students_of_folds_where_none_selects(loop):
@@ -107,7 +120,7 @@ def test_steering_gold_judged_by_students_of_folds_where_none_selects(loop):
 def test_questions_go_by_f1(loop):
     task, warehouse = loop
     for round_, score in enumerate((0.7, 0.5, 0.6)):
-        keep(task, warehouse, round_, empty, 4 + round_, select_f1=score)
+        keep(task, warehouse, round_, empty, 4 + round_, f1=score)
     assert choose_student(task, warehouse).round == 0
 
 
@@ -134,7 +147,7 @@ def test_a_round_that_is_asked_for(loop):
 
 def test_rounds_that_are_not_live_are_passed_over_and_named(loop):
     task, warehouse = loop
-    rounds(loop, 3, 6, 5)
+    rounds(loop, 3, 7, 5)
     best = choose_student(task, warehouse)
     weights = best.folder / "model.safetensors"
     weights.unlink()
@@ -156,6 +169,7 @@ def test_rounds_that_are_not_live_are_passed_over_and_named(loop):
 def test_students_that_were_not_kept(loop):
     task, warehouse = loop
     arm = replace(task, keeps_weights=False)
+    rounds(loop, 8, 3, 3)
     keep(task, warehouse, 0, empty, 8, path=None)
     with pytest.raises(NotReady, match="round 0 of task small was measured and not kept"):
         choose_student(arm, warehouse)

@@ -22,7 +22,12 @@ def export(
     task: Annotated[str, typer.Argument(help="Task whose student is exported.")],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write; it must not be there.")],
     round_: Annotated[
-        int | None, typer.Option("--round", min=0, help="Round of the student; default the best on held-out gold.")
+        int | None,
+        typer.Option(
+            "--round",
+            min=0,
+            help="Round of the student; default the latest not clearly below the best on held-out gold.",
+        ),
     ] = None,
     rows_format: Annotated[
         DatasetFormat, typer.Option("--format", help="How the rows it learned from are written.")

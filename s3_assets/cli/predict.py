@@ -73,7 +73,12 @@ def predict(
         Path | None, typer.Option("--out", metavar="FILE", help="Write .csv, .jsonl or .parquet instead of printing.")
     ] = None,
     round_: Annotated[
-        int | None, typer.Option("--round", min=0, help="Round of the student; default the best on held-out gold.")
+        int | None,
+        typer.Option(
+            "--round",
+            min=0,
+            help="Round of the student; default the latest not clearly below the best on held-out gold.",
+        ),
     ] = None,
     output_format: Annotated[
         PredictFormat | None,

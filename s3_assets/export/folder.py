@@ -62,7 +62,7 @@ def export_student(
     licence: str | None = None,
     force: bool = False,
 ) -> Exported:
-    """Write the task's student of ``round_``, by default the best on held-out gold, to the folder ``to``.
+    """Write the task's student of ``round_``, by default the one that held-out gold chooses, to the folder ``to``.
 
     ``repo`` is the name that cards give to model and rows on the hub, ``licence`` the hub's identifier of one that they
     declare. ``force`` replaces an earlier export. ``ExportError`` where the folder or the student cannot be,

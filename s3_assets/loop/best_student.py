@@ -1,6 +1,6 @@
 """Which saved student of a task's own loop is meant, where a person uses one.
 
-Belongs here: ranking rounds by held-out gold, refusing rounds that are not live. Does not belong here: asking the
+Belongs here: choosing a round by held-out gold, refusing rounds that are not live. Does not belong here: asking the
 student (``student/asked.py``), what is live (``state.py``), the gain that stops the loop (``stop.py``).
 """
 
@@ -11,11 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from s3_assets.loop.cross_fitting import held_out
+from s3_assets.loop.cross_fitting import held_out_scores
 from s3_assets.loop.fingerprints import TRAINED_MODEL, loop_key
 from s3_assets.loop.state import LIVE, MISSING, Board, NotReady, StepState
 from s3_assets.loop.steps import live_predictions
 from s3_assets.store.parts import Part, Warehouse
+from s3_assets.student.clearly_worse import clearly_worse
 from s3_assets.tasks.load import Task
 
 Row = Mapping[str, Any]
@@ -35,10 +36,13 @@ class Chosen:
 
 
 def choose_student(task: Task, warehouse: Warehouse, round_: int | None = None) -> Chosen:
-    """The student of the live round with the highest score on held-out gold, of equals the earliest; or of ``round_``.
+    """The student of the latest live round that held-out gold does not clearly put below the best; or of ``round_``.
 
-    The score is that of ``stop.py``: the share right, of questions the mean F1. Where no live round has one, the last
-    is taken. Test gold plays no part. ``NotReady`` where ``round_`` has no live student, or no round has one.
+    The best is the round with the highest mean score: the share right, of questions the mean F1, as in ``stop.py``.
+    Clearly is by more than one standard error of the paired difference (``student/clearly_worse.py``): a later student
+    has learned all that an earlier one has and more, and which of four rounds is highest on 100 rows says little. Where
+    no live round has a score, the last is taken. Test gold plays no part. ``NotReady`` where ``round_`` has no live
+    student, or no round has one.
     """
     board = Board(task, warehouse)
     states = [board.step(TRAINED_MODEL, number) for number in board.rounds()]
@@ -48,18 +52,19 @@ def choose_student(task: Task, warehouse: Warehouse, round_: int | None = None) 
     rows = {state.round: _row(state.part) for state in made if state.state == LIVE and state.part is not None}
     if not rows:
         raise NotReady(_none_live(task, made))
-    scores = {number: score for number, row in rows.items() if (score := _score(row)) is not None}
+    judged = {number: held_out_scores(live_predictions(warehouse, loop_key(task, number))) for number in rows}
+    scores = {number: _mean(gold) for number, gold in judged.items() if gold.height}
     if scores:
-        # Of equals the first: later rounds cost more rows and are no better.
-        best = max(scores, key=lambda number: (scores[number], -number))
-        ground = _ground(task, warehouse, best, scores)
+        best = max(scores, key=lambda number: (scores[number], number))
+        kept = max(number for number in scores if not _clearly_worse(judged[number], judged[best]))
+        ground = _ground(task, kept, best, scores, judged[kept])
     else:
-        best = max(rows)
+        kept = max(rows)
         ground = "the last, as no held-out gold judged any of them"
     passed = [f"round {state.round}, which is stale ({state.why})" for state in made if state.state != LIVE]
     passed += [f"round {number}, which no held-out gold judged" for number in rows if scores and number not in scores]
     over = f"; passed over: {', '.join(passed)}" if passed else ""
-    return _chosen(warehouse, best, rows[best], f"{_place(best, made)}: {ground}{over}")
+    return _chosen(warehouse, kept, rows[kept], f"{_place(kept, made)}: {ground}{over}")
 
 
 def _asked_for(task: Task, warehouse: Warehouse, state: StepState, made: Sequence[StepState]) -> Chosen:
@@ -97,25 +102,28 @@ def _row(part: Part) -> dict[str, Any]:
     return part.read().row(0, named=True)
 
 
-def _score(row: Row) -> float | None:
-    """Score on held-out gold, 0 to 1; None where no gold is held out."""
-    f1, accuracy = row["select_f1"], row["select_accuracy"]
-    score: float | None = accuracy if f1 is None else f1
-    return score
+def _mean(judged: pl.DataFrame) -> float:
+    return float(judged["score"].to_numpy().mean())
 
 
-def _ground(task: Task, warehouse: Warehouse, best: int, scores: Mapping[int, float]) -> str:
-    """What the round is the best by, with the figure."""
-    judged = held_out(live_predictions(warehouse, loop_key(task, best)))
+def _clearly_worse(judged: pl.DataFrame, best: pl.DataFrame) -> bool:
+    pairs = judged.join(best, on="gold_id", suffix="_best")
+    return clearly_worse(pairs["score"].to_list(), pairs["score_best"].to_list())
+
+
+def _ground(task: Task, kept: int, best: int, scores: Mapping[int, float], judged: pl.DataFrame) -> str:
+    """What the round is taken by, with the figures."""
     selects = judged.filter(pl.col("split") == "select").height > 0
     gold = "selecting gold" if selects else "steering gold, judged by students of folds as no gold selects"
-    figure = f"{100 * scores[best]:.1f}%"
-    if task.spec.kind == "qa":
-        shown = f"mean F1 {figure} of {judged.height} questions"
-    else:
-        shown = f"{figure} of {judged.height} rows right"
-    first = ", the first of equals" if list(scores.values()).count(scores[best]) > 1 else ""
-    return f"best on {gold} ({shown}){first}"
+    figure = f"{100 * scores[kept]:.1f}%"
+    shown = (
+        f"mean F1 {figure} of {judged.height} questions"
+        if task.spec.kind == "qa"
+        else f"{figure} of {judged.height} rows right"
+    )
+    if kept == best:
+        return f"best on {gold} ({shown})"
+    return f"latest not clearly below round {best} ({100 * scores[best]:.1f}%) on {gold} ({shown})"
 
 
 def _place(round_: int, made: Sequence[StepState]) -> str:

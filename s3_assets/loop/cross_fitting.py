@@ -78,5 +78,10 @@ def held_out(predictions: pl.DataFrame) -> pl.DataFrame:
     return predictions.filter(pl.col("split") == "steer", pl.col("fold").is_not_null())
 
 
+def held_out_scores(predictions: pl.DataFrame) -> pl.DataFrame:
+    """``held_out`` with the column ``score``, 0 to 1: of a question its F1, of other rows whether it is right."""
+    return held_out(predictions).with_columns(score=pl.coalesce("f1", pl.col("correct").cast(pl.Float64)))
+
+
 def _drawn(seed: int, what: str) -> int:
     return int(digest([seed, what], 8), 16)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from s3_assets.drift.names import GOLD_STEER
-from s3_assets.loop.cross_fitting import held_out
+from s3_assets.loop.cross_fitting import held_out, held_out_scores
 from s3_assets.loop.fingerprints import DRIFT, SEED_SET, TRAINED_MODEL, loop_key
 from s3_assets.loop.steps import live_predictions
 from s3_assets.loop.stop import Gain, gains
@@ -67,9 +67,8 @@ def selecting_gains(task: Task, warehouse: Warehouse, last_round: int) -> list[G
 
     Empty where the strategy holds no gold out: all of it steers, without folds.
     """
-    scored = pl.coalesce("f1", pl.col("correct").cast(pl.Float64)).alias("score")
     said = (live_predictions(warehouse, loop_key(task, round_)) for round_ in range(last_round + 1))
-    return gains([held_out(predictions).with_columns(scored) for predictions in said])
+    return gains([held_out_scores(predictions) for predictions in said])
 
 
 def round_figures(task: Task, warehouse: Warehouse, round_: int) -> RoundFigures:

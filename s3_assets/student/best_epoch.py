@@ -1,19 +1,16 @@
 """Which epoch of a training is kept.
 
-Belongs here: comparing epochs by what they came to on selecting gold. Does not belong here: training them
-(``train.py``), predicting selecting gold (``model.py``).
+Belongs here: comparing epochs by what they came to on selecting gold. Does not belong here: when a
+difference counts (``clearly_worse.py``), training (``train.py``), predicting selecting gold (``model.py``).
 """
 
 import math
 from collections.abc import Sequence
 
-import numpy as np
+from s3_assets.student.clearly_worse import clearly_worse
 
 # Higher is better: an epoch's measure on selecting gold, then its loss with the sign turned.
 Rank = tuple[float, float]
-
-# A difference of one standard error is one, whatever its last digit.
-ROUNDING = 1e-9
 
 
 class BestEpoch:
@@ -38,10 +35,3 @@ class BestEpoch:
             return False
         self.epoch = epoch
         return True
-
-
-def clearly_worse(measures: Sequence[float], others: Sequence[float]) -> bool:
-    """Whether ``measures`` are lower than ``others`` of the same rows by more than one standard error of the mean."""
-    lost = np.asarray(others, dtype=float) - np.asarray(measures, dtype=float)
-    error = lost.std(ddof=1) / math.sqrt(lost.size) if lost.size > 1 else 0.0
-    return bool(lost.mean() > error * (1 + ROUNDING))
