@@ -6,6 +6,8 @@ BIN := .venv/bin
 WORKERS ?= 3
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where Python may not keep what it compiled, every process compiles Dagster anew: seconds each, and a step is a process.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo dev test test-packs test-ui test-onnx lint
 
@@ -28,9 +30,9 @@ dev: setup ## the Dagster UI on http://127.0.0.1:3000
 	@# dg warns when a .venv is there and not the active one.
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/dg dev --host 127.0.0.1
 
-test: setup ## the tests; needs no network, browser or packs
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-	@echo "left out: tests that need the text packs (make test-packs), a browser (make test-ui), the extra onnx (make test-onnx)"
+test: setup ## the tests; needs no network, browser or packs (where S3_ASSETS_PACKS names packs, those on real text too)
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(S3_ASSETS_PACKS),-m "not ui and not onnx")
+	@echo "left out: tests that need $(if $(S3_ASSETS_PACKS),,the text packs (make test-packs), )a browser (make test-ui), the extra onnx (make test-onnx)"
 
 test-packs: setup ## tests on real text; S3_ASSETS_PACKS names the folder of packs
 	@test -n "$(S3_ASSETS_PACKS)" || { echo "set S3_ASSETS_PACKS to the folder of packs"; exit 2; }

@@ -59,6 +59,18 @@ def test_copies_of_gold_and_of_accepted_rows(task, gold):
     assert gate_of(gates.judge({"text": new["text"].swapcase()}, "negative")) == "duplicate"
 
 
+def test_gates_anew_know_gold_and_have_seen_no_row(task, gold):
+    gates = open_gates(task, gold)
+    new = {"text": "The plumber sang louder than the whole choir, and it worked on me."}
+    assert gate_of(gates.judge(new, "positive")) is None
+    anew = gates.anew()
+    assert gate_of(anew.judge(new, "positive")) is None
+    assert gate_of(anew.judge(new, "positive")) == gate_of(gates.judge(new, "positive")) == "duplicate"
+    near = {"text": new["text"].replace("whole", "entire")}
+    assert gate_of(anew.judge(near, "positive")) == gate_of(gates.judge(near, "positive"))
+    assert gate_of(anew.judge({"text": gold["text"][0]}, "positive")) in ("gold_copy", "held_out_gold")
+
+
 def test_near_duplicates_of_the_same_label_and_contrasts(task, gold):
     gates = open_gates(task, gold)
     text = "The plumber sang louder than the whole choir, and it worked on me."

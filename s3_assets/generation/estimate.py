@@ -156,7 +156,8 @@ class _Forecast:
         self._lengths = _lengths(task, self._steer)
         self._price = price_of(task, base_url(task))
         # Imagined texts are not judged by their words: rates say how many rows are refused.
-        self._imaginary = replace(task, spec=task.spec.model_copy(update={"gates": _NO_WORDS_READ}))
+        imaginary = replace(task, spec=task.spec.model_copy(update={"gates": _NO_WORDS_READ}))
+        self._gates = open_gates(imaginary, self._gold)
 
     def round(self, round_: int) -> RoundEstimate:
         """One round: what it cost if it is there, else what it will."""
@@ -224,13 +225,12 @@ class _Forecast:
         costs, recalled = Cost(), 0
         for run in range(runs):
             session = Imagined(self._task, rates, self._known, self._lengths, random.Random(run))
-            gates = open_gates(self._imaginary, self._gold)
             judge = session if self._judge is None else self._judge.session(rates, self._lengths, random.Random(run))
             # A step uses no more of a session than these have.
             asked, written = cast(TeacherSession, session), Written()
             verify = self._verify(cast(TeacherSession, judge), asset, asked_in, random.Random(run), written)
             with without_warnings():
-                step(asked, gates, written, verify)
+                step(asked, self._gates.anew(), written, verify)
             costs += session.cost(self._price)
             recalled = session.recalled
             if self._judge is not None:

@@ -35,8 +35,13 @@ class Gates:
     """The gates of one step, asked in order."""
 
     def __init__(self, task: Task, repairs: Repairs, gates: Sequence[Gate], repeats: NearDuplicates) -> None:
+        self._task = task
         self._fields, self._written = task.spec.text_fields, task.spec.fields_written
         self._repairs, self._gates, self._repeats = repairs, gates, repeats
+
+    def anew(self) -> "Gates":
+        """The same gates that have seen no row; what they know of gold is not worked out again."""
+        return Gates(self._task, self._repairs, self._gates, NearDuplicates(self._task.spec.gates.near_duplicate))
 
     def judge(self, item: Any, label: str | None = None, *, remember: bool = True) -> Judged:
         """Judge an item of an answer. One that is accepted counts as seen, unless ``remember`` is False.
