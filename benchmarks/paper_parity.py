@@ -28,6 +28,7 @@ from s3_assets.loop.fingerprints import SEED_SET, loop_key
 from s3_assets.store.parts import Warehouse
 from s3_assets.tasks.load import Task
 from s3_assets.tasks.split import normalise
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.simulated_teacher import PACKS_VARIABLE, simulated_teacher
 
 GPT35_PACK = "nli_rte"
@@ -61,7 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--per-round", type=int, default=200)
     parser.add_argument("--refill", action="store_true", help="equal rows instead of equal teacher budgets")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--min-steps", type=int, default=100)
+    parser.add_argument("--min-steps", type=int, default=StudentSpec().min_steps)
     parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--keep", help="keep data here; the same command then goes on where it was")
     return parser.parse_args()

@@ -55,5 +55,9 @@ def test_one_row_is_compared_as_it_is(measures, worse):
     assert clearly_worse(measures, [1.0]) is worse
 
 
+def test_without_a_row_in_common_it_is_worse():
+    assert clearly_worse([], [])
+
+
 def test_nothing_is_kept_before_any_epoch():
     assert (BestEpoch().epoch, BestEpoch().best) == (0, 0)

@@ -123,7 +123,7 @@ def test_a_small_set_is_trained_as_planned_and_it_is_said(spec, caplog):
     enough = spec.model_copy(update={"epochs": 2, "min_steps": 7})
     with caplog.at_level("INFO", logger="s3_assets"):
         assert train_student(toy_rows(10, 0), toy_rows(4, 1), LABELS, enough, seed=0).epochs == 4
-    assert "10 rows are few: 4 epochs in batches of 8" in caplog.text
+    assert "training: 4 epochs in batches of 8, for 8 steps" in caplog.text
 
 
 def test_progress_is_logged_per_epoch_and_nothing_else_is_said(spec, caplog, capfd):

@@ -203,10 +203,11 @@ def test_short_trainings_are_an_epoch_or_half_the_steps(spec, monkeypatch):
     monkeypatch.setattr(training_module, "_fit", lambda *said: asked.append(said[3]) or fit(*said))
     given = spec.model_copy(update={"learning_rates": RATES, "min_steps": 21, "patience": 2, "epochs": 6})
     train_student(toy_rows(20, 0), toy_rows(4, 1), LABELS, given, seed=0)
-    assert [(one.learning_rate, one.epochs, one.min_steps, one.patience) for one in asked] == [
-        (RATES[0], 1, 11, None),
-        (RATES[1], 1, 11, None),
-        (RATES[1], 6, 21, 2),
+    assert [(one.learning_rate, one.epochs, one.min_steps, one.batch_size, one.patience) for one in asked] == [
+        # The whole training has 7 epochs of 3 batches of 8: half of 21 steps are 4 epochs of them.
+        (RATES[0], 4, 0, 8, None),
+        (RATES[1], 4, 0, 8, None),
+        (RATES[1], 6, 21, 16, 2),
     ]
 
 
@@ -235,13 +236,16 @@ def test_questions_try_learning_rates_too(spec):
 def test_rates_tried_stand_with_the_hyperparameters(tmp_path, checkpoint):
     rows = toy_rows(40, 1).with_columns(pl.Series("split", ["steer", "select", "select", "test"] * 10))
     gold = filled("gold", rows.with_columns(gold_id=pl.format("g{}", pl.int_range(pl.len()))))
-    task = task_with(tmp_path, checkpoint, {"learning_rates": list(RATES)}, steers="steer", cross_fit=0)
+    student = {"learning_rates": list(RATES), "epochs": 3, "min_steps": 13}
+    task = task_with(tmp_path, checkpoint, student, steers="steer", cross_fit=0)
     seed_set = filled("seed_set", toy_rows(40, 3))
     key, used = RoundKey("small", "own", 0, 0), gold_in_use(task, gold)
     row = train_round(task, Warehouse(tmp_path / "w"), key, seed_set, used).row.row(0, named=True)
     told = json.loads(row["hyperparameters"])
     assert [one["learning_rate"] for one in told["learning_rates_tried"]] == list(RATES)
     assert told["learning_rate"] in RATES
+    # 9 steps of 16 rows are too few.
+    assert told["batch_size"] == 8
     assert "op_tags" not in told
 
 

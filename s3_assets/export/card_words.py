@@ -132,10 +132,10 @@ def held_out_decides(facts: ExportFacts, frozen: bool) -> str:
     if facts.held_out_by_folds:
         without = "it and the rows" if facts.row["gold_rows"] else "the rows"
         return (
-            " and which round is the best; here it is steering gold, each row judged by a student that was trained "
+            " and which round is taken; here it is steering gold, each row judged by a student that was trained "
             f"without {without} written from it"
         )
-    return f", which round is the best, and which {'strength of the penalty' if frozen else 'epoch'} of a round is kept"
+    return f", which round is taken, and which {'strength of the penalty' if frozen else 'epoch'} of a round is kept"
 
 
 def made(facts: ExportFacts) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 import polars as pl
@@ -155,9 +156,12 @@ class _Forecast:
         self._known, self._judge = Known(task, ledger), _Judge.of(task, ledger)
         self._lengths = _lengths(task, self._steer)
         self._price = price_of(task, base_url(task))
-        # Imagined texts are not judged by their words: rates say how many rows are refused.
-        imaginary = replace(task, spec=task.spec.model_copy(update={"gates": _NO_WORDS_READ}))
-        self._gates = open_gates(imaginary, self._gold)
+
+    @cached_property
+    def _gates(self) -> Gates:
+        """Those of any step. Imagined texts are not judged by their words: rates say how many rows are refused."""
+        imaginary = replace(self._task, spec=self._task.spec.model_copy(update={"gates": _NO_WORDS_READ}))
+        return open_gates(imaginary, self._gold)
 
     def round(self, round_: int) -> RoundEstimate:
         """One round: what it cost if it is there, else what it will."""

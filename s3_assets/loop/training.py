@@ -190,8 +190,12 @@ def _calibrated(own: "TrainedStudent", temperature: float, said: Sequence[Said])
 
 
 def _hyperparameters(task: Task, own: "TrainedStudent") -> dict[str, Any]:
-    options = task.spec.student.options()
-    return {**options, "learning_rate": own.learning_rate, "learning_rates_tried": own.tried} if own.tried else options
+    used = task.spec.student.options()
+    if own.batch_size is not None:
+        used["batch_size"] = own.batch_size
+    if own.tried:
+        used |= {"learning_rate": own.learning_rate, "learning_rates_tried": own.tried}
+    return used
 
 
 def _marked(rows: pl.DataFrame, own: dict[str, Any]) -> pl.DataFrame:

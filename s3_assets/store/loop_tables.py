@@ -108,8 +108,8 @@ LOOP_TABLES = (
             Column(
                 "hyperparameters",
                 pl.String,
-                "JSON of the hyperparameters used; where learning rates were tried also what each came to "
-                "(learning_rates_tried).",
+                "JSON of the hyperparameters used, batch_size as min_steps made it; where learning rates were tried "
+                "also what each came to (learning_rates_tried).",
             ),
             Column(
                 "temperature",

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from s3_assets.student.errors import StudentError
+from s3_assets.student.steps import planned_steps
 from s3_assets.tasks.student_spec import StudentSpec
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,13 @@ def best_rate(
 ) -> tuple[float, list[dict[str, Any]]]:
     """The one of ``spec.learning_rates`` whose short training is best on ``select``, and what each came to.
 
-    A short training takes one epoch, or more until half of ``min_steps`` are done, and ranks like a long one; of equals
-    the first. Without rows in ``select`` a tenth of ``training`` is held out and judges (``held_out``).
+    A short training takes one epoch, or more until half of ``min_steps`` are done, in batches as the whole training
+    has, and ranks like a long one; of equals the first. Without rows in ``select`` a tenth of ``training`` is held out
+    and judges (``held_out``).
     """
-    short = {"epochs": 1, "min_steps": math.ceil(spec.min_steps / 2), "patience": None}
+    whole = planned_steps(training.height, spec)
+    epochs = max(1, math.ceil(spec.min_steps / 2 / whole.per_epoch))
+    short = {"epochs": epochs, "min_steps": 0, "batch_size": whole.batch_size, "patience": None}
     judged_on = "selecting gold"
     if select.is_empty():
         training, select = held_out(training, seed)

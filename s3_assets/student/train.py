@@ -49,6 +49,7 @@ class TrainedStudent:
     ``seconds`` is wall time of training, loading excluded but for students of rates tried. A frozen student has no
     epochs: its history has one entry per strength of the penalty tried (``logistic.INVERSE_STRENGTHS`` in order),
     ``epochs`` is their number, ``best_epoch`` the one kept, and ``seconds`` include what its texts took to embed.
+    ``batch_size`` is the number of rows a step took, at most; None of a frozen student.
 
     ``temperature`` is what the student's logits were divided by after training, 1 where they were not; losses in
     ``history`` are of before. Where ``learning_rates`` were tried, ``tried`` has what each came to (``best_rate``) and
@@ -61,6 +62,7 @@ class TrainedStudent:
     history: list[dict[str, float | int | None]]
     seconds: float
     device: str
+    batch_size: int | None = None
     temperature: float = 1.0
     learning_rate: float | None = None
     tried: list[dict[str, Any]] = field(default_factory=list)
@@ -188,7 +190,7 @@ def _fit(
     steps = planned_steps(len(rows), spec)
     epochs = steps.epochs
     if (steps.batch_size, epochs) != (spec.batch_size, spec.epochs):
-        log.info("training: %d rows are few: %d epochs in batches of %d", len(rows), epochs, steps.batch_size)
+        log.info("training: %d epochs in batches of %d, for %d steps", epochs, steps.batch_size, steps.total)
     optimizer, schedule = _optimizer(student.model, spec, steps.total)
     history: list[dict[str, float | int | None]] = []
     best, kept = BestEpoch(), {}
@@ -224,7 +226,9 @@ def _fit(
     if kept:
         student.model.load_state_dict(kept)
     seconds, kept_epoch = time.perf_counter() - began, best.epoch or len(history)
-    return TrainedStudent(student, len(history), kept_epoch, history, seconds, str(student.device))
+    return TrainedStudent(
+        student, len(history), kept_epoch, history, seconds, str(student.device), batch_size=steps.batch_size
+    )
 
 
 def _rank(scores: Mapping[str, float | int | None], measure: str) -> Rank:

@@ -35,8 +35,8 @@ class StudentSpec(Section):
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (),
         description="Tried in place of learning_rate, each in a training of one epoch, or more until half of min_steps "
-        "are done; the best on selecting gold is taken, or where none selects on a tenth of the training rows held "
-        "out. Every student of a round chooses by itself.",
+        "are done, in batches as the whole training has; the best on selecting gold is taken, or where none selects on "
+        "a tenth of the training rows held out. Every student of a round chooses by itself.",
     )
     patience: int | None = Field(
         None,
