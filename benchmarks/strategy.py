@@ -30,6 +30,7 @@ from s3_assets.experiment.leaderboard import Estimate, estimate
 from s3_assets.experiment.plan import BUDGET_TOLERANCE
 from s3_assets.experiment.publish import make_leaderboard
 from s3_assets.tasks.load import Task
+from s3_assets.tasks.student_spec import StudentSpec
 from s3_assets_tests.simulated_teacher import GOLD_ROWS, PACKS_VARIABLE, simulated_teacher
 
 ARMS = "gold_only,seed_only,more_seed,goldgen,goldgen+gold,random_gold,s3,default,frugal"
@@ -218,7 +219,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed-rows", type=int, default=640)
     parser.add_argument("--per-round", type=int, default=80)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--learning-rate", type=float, default=StudentSpec().learning_rate)
     parser.add_argument("--max-length", type=int, default=64)
     parser.add_argument("--test-rows", type=int, help="only the first rows of the test file (default: all)")
     parser.add_argument("--keep", help="keep data here; the same command then goes on where it was")

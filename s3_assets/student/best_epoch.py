@@ -1,7 +1,7 @@
 """Which epoch of a training is kept.
 
-Belongs here: comparing epochs by what they came to on selecting gold. Does not belong here: when a
-difference counts (``clearly_worse.py``), training (``train.py``), predicting selecting gold (``model.py``).
+Belongs here: comparing epochs by what they came to on selecting gold. Does not belong here: when a difference counts
+(``clearly_worse.py``), training (``train.py``), predicting selecting gold (``model.py``).
 """
 
 import math
