@@ -37,6 +37,12 @@ def tiny_student(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def float32(monkeypatch) -> None:
+    """Seven digits, also on processors that compute in bfloat16, which has three."""
+    monkeypatch.setattr("s3_assets.student.device._cpu_has_bf16", lambda: False)
+
+
+@pytest.fixture
 def small_task(tmp_path, tiny_student) -> Task:
     """The demo's gold and grammar, 24 seed rows, the tiny student, three rounds."""
     student = {"weights": str(tiny_student), "epochs": 1, "min_steps": 0}

@@ -69,7 +69,7 @@ def qa_loop(folder: Path, weights: Path, **keys: Any) -> tuple[Task, Warehouse]:
         fields={"text": "context", "text2": "question", "answer": "reply"},
         labels=None,
         gates=LOOSE,
-        student={"weights": str(weights), "epochs": 1, "min_steps": 0, "max_length": 24},
+        student={"weights": str(weights), "epochs": 1, "min_steps": 0, "max_length": 24, **keys.pop("student", {})},
         qa={"stride": 4, "longest_answer": 3},
         **keys,
     )

@@ -21,6 +21,8 @@ from s3_assets_tests.exported import single_loop
 from s3_assets_tests.fakes import DEMO_FOLDER
 from s3_assets_tests.tiny_student import make_tiny_student
 
+pytestmark = pytest.mark.usefixtures("float32")
+
 TEXTS = pl.read_csv(DEMO_FOLDER / "gold.csv")["review"].to_list()
 LABELS = ("good", "bad", "neither")
 
@@ -180,6 +182,14 @@ def test_a_model_that_says_other_things_is_not_written(tiny_student, tmp_path, m
     assert not any((tmp_path / "out").iterdir())
     assert found(398).same == 398
     assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_rounding_to_bfloat16_is_no_difference_of_the_model(tiny_student, tmp_path, monkeypatch):
+    """On hardware that computes in it the student is asked in float32 all the same, as the model is."""
+    student_on(tiny_student).save(tmp_path / "student")
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr("s3_assets.student.device._cpu_has_bf16", lambda: True)
+    assert write_model(tmp_path / "student", tmp_path / "out", TEXTS).largest < 1e-4
 
 
 def test_the_exported_folder_is_a_pipeline(tiny_student, tmp_path):

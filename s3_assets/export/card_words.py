@@ -167,6 +167,8 @@ def trained(facts: ExportFacts, found: Agreement | None) -> list[tuple[str, str]
     if found is not None:
         tried = f"strength {row['best_epoch']} of {row['epochs']} kept"
         how = f"kept as it is, with a logistic regression on its vectors; {tried}"
+    elif facts.contrastive:
+        how = f"trained by comparing rows, with a logistic regression on its vectors; {how}"
     seconds = "" if row["train_seconds"] is None else f", {row['train_seconds']:.0f} s on {row['device']}"
     # None in parts of before students were calibrated, 1 where one was not.
     divided = row.get("temperature") or 1.0
@@ -214,13 +216,19 @@ def model_limits(facts: ExportFacts, found: Agreement | None) -> list[str]:
         said.append("It answers every question with a span of the context, also where the context does not answer it.")
     else:
         said.append("It gives one of its labels to every text, also to one that none of them fits.")
-    if found is not None:
+    if found is not None or facts.contrastive:
+        compared = (
+            ""
+            if found is None
+            else (
+                f" Asked about {number(found.texts)} texts of gold, it predicts what the student predicts for "
+                f"{number(found.same)}; probabilities differ by {found.largest:.1g} at most."
+            )
+        )
         said.append(
             "The student is a regression on the mean of its encoder's vectors. Here it is a classifier of transformers "
-            "with one layer more, which computes that mean. Asked about "
-            f"{number(found.texts)} texts of gold, it predicts what the student predicts for {number(found.same)}; "
-            f"probabilities differ by {found.largest:.1g} at most. The layer's weights are made, not trained: train "
-            "from the checkpoint instead, and do not quantize them to integers."
+            f"with one layer more, which computes that mean.{compared} The layer's weights are made, not trained: "
+            "train from the checkpoint instead, and do not quantize them to integers."
         )
     return said
 

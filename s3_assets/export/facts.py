@@ -4,6 +4,7 @@ Belongs here: the round's figures, its labels one by one, where it comes from. D
 (``loop/best_student.py``), the rows as a data set (``synthetic_rows.py``), words (``cards.py``).
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,11 @@ class ExportFacts:
     def row(self) -> dict[str, Any]:
         """The student's row of table ``trained_model``."""
         return self.chosen.row
+
+    @property
+    def contrastive(self) -> bool:
+        """Whether the student's encoder was trained by comparing rows."""
+        return bool(json.loads(self.row["hyperparameters"]).get("kind") == "contrastive")
 
     @property
     def texts(self) -> list[str]:

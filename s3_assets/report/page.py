@@ -36,7 +36,11 @@ from s3_assets.tasks.load import Task
 from s3_assets.teacher.endpoint import base_url
 from s3_assets.teacher.request import teacher_id
 
-_TRAINED = {"fine_tuned": "trained from its checkpoint", "frozen": "frozen, a head trained"}
+_TRAINED = {
+    "fine_tuned": "trained from its checkpoint",
+    "contrastive": "trained from its checkpoint by comparing rows, a head on it",
+    "frozen": "frozen, a head trained",
+}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Belongs here: loading the checkpoint as an encoder, the mean over tokens. Does n
 import functools
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,14 @@ class Encoder:
     """A checkpoint that embeds texts, loaded when it is first asked and held from then on.
 
     ``weights`` and ``max_length`` are as of ``embed``. With ``digest`` it is the checkpoint with this digest
-    (``checkpoint_digest``), or ``WeightsError`` when it is asked.
+    (``checkpoint_digest``), or ``WeightsError`` when it is asked. With ``float32`` it computes so also where the
+    hardware has bfloat16.
     """
 
-    def __init__(self, weights: str = MINILM, max_length: int = 256, digest: str | None = None) -> None:
-        self._weights, self._max_length, self._digest = weights, max_length, digest
+    def __init__(
+        self, weights: str = MINILM, max_length: int = 256, digest: str | None = None, *, float32: bool = False
+    ) -> None:
+        self._weights, self._max_length, self._digest, self._float32 = weights, max_length, digest, float32
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Vectors of ``texts``, as of ``embed``."""
@@ -69,6 +73,8 @@ class Encoder:
             _refuse_another(self._weights, self._digest)
         model, tokenizer = load_encoder(self._weights)  # torch 1.5 s; transformers' classes about 1 s more
         device = pick_device()
+        if self._float32:
+            device = replace(device, bf16=False)
         return model.to(device.kind).eval(), tokenizer, device
 
 

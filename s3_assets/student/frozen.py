@@ -86,8 +86,8 @@ class FrozenStudent:
         return self.head.log_probabilities(text_features(_texts(rows), self.embed, self.pairs))
 
 
-def load_frozen(folder: Path, vectors: Embed | None = None) -> FrozenStudent:
-    """A student saved by ``FrozenStudent.save``. ``vectors`` as of ``fit_frozen``.
+def load_frozen(folder: Path, vectors: Embed | None = None, *, float32: bool = False) -> FrozenStudent:
+    """A student saved by ``FrozenStudent.save``. ``vectors`` as of ``fit_frozen``, ``float32`` as of ``Encoder``.
 
     ``StudentError`` where ``folder`` holds another kind. Its checkpoint is looked for when the student is first asked:
     ``WeightsError`` then, where it is gone or is not the one that the student was trained on.
@@ -103,7 +103,7 @@ def load_frozen(folder: Path, vectors: Embed | None = None) -> FrozenStudent:
     head = Logistic(arrays["coefficients"], arrays["intercepts"])
     # None in folders of before it was noted.
     digest = config.get(ENCODER_DIGEST)
-    embedded = vectors or Encoder(weights, max_length, digest)
+    embedded = vectors or Encoder(weights, max_length, digest, float32=float32)
     return FrozenStudent(head, labels, weights, max_length, pairs, embedded, digest)
 
 

@@ -61,9 +61,12 @@ class LabelHead:
 
         return torch.nn.functional.cross_entropy(output.logits.float(), targets)
 
-    def values(self, output: Any) -> Any:
+    def values(self, output: Any, _batch: dict[str, Any], /) -> Any:
         """Outputs of a batch by row: the logits."""
         return output.logits
+
+    def complete(self, ask: Ask, encoded: Sequence[Encoded], targets: Any) -> None:
+        """Nothing: steps train all of it."""
 
     def predict(self, tokenizer: Any, rows: pl.DataFrame, max_length: int, ask: Ask) -> pl.DataFrame:
         """``rows`` have the columns text, text2; label if known. Gives ``label_columns``."""

@@ -61,8 +61,11 @@ class Head(Protocol):
     def loss(self, output: Any, batch: dict[str, Any], targets: Any, /) -> Any:
         """Loss of the model's ``output`` for ``batch``."""
 
-    def values(self, output: Any) -> Any:
+    def values(self, output: Any, batch: dict[str, Any], /) -> Any:
         """A tensor of what ``predict`` needs of a batch's output, its first dimension the inputs."""
+
+    def complete(self, ask: Ask, encoded: Sequence[Encoded], targets: Any) -> None:
+        """Learn from the training set, as ``examples`` gave it, what steps do not train."""
 
     def predict(self, tokenizer: Any, rows: pl.DataFrame, max_length: int, ask: Ask) -> pl.DataFrame:
         """A row of predictions for each of ``rows``."""
@@ -115,6 +118,10 @@ class Student:
             output = self.model(**batch)
         return self.head.loss(output, batch, targets)
 
+    def complete(self, rows: Sequence[Encoded], targets: Any) -> None:
+        """Let the head learn from ``examples`` what steps do not train; before it is asked, and after the last step."""
+        self.head.complete(self._ask, rows, targets)
+
     def _ask(self, encoded: Sequence[Encoded]) -> list[Any]:
         import torch
 
@@ -123,7 +130,7 @@ class Student:
         with torch.inference_mode(), self.device.autocast():
             for numbers in prediction_batches(encoded, self.device.rows, self.device.tokens):
                 batch = collate(self.tokenizer, [encoded[number] for number in numbers], self.device.kind)
-                values = self.head.values(self.model(**batch)).float().cpu()
+                values = self.head.values(self.model(**batch), batch).float().cpu()
                 for number, value in zip(numbers, values, strict=True):
                     found[number] = value
         return found
@@ -166,8 +173,12 @@ def fresh_student(weights: str, labels: Sequence[str], max_length: int, qa: QaSp
     is of the same kind and has as many outputs. Texts are cut to ``max_length`` tokens, or to what the checkpoint has
     positions for. ``WeightsError`` where it cannot be loaded.
     """
+    return student_with(LabelHead(tuple(labels)) if qa is None else SpanHead(qa), weights, max_length)
+
+
+def student_with(head: Head, weights: str, max_length: int) -> Student:
+    """A student with any ``head``; else as of ``fresh_student``."""
     device = pick_device()
-    head: Head = LabelHead(tuple(labels)) if qa is None else SpanHead(qa)
     place = resolve_weights(weights)
     try:
         model, tokenizer = _from_pretrained(place, head.auto_model, **head.options)

@@ -106,11 +106,14 @@ class SpanHead:
         losses = torch.nn.functional.cross_entropy(both.flatten(0, 1), places.flatten(), reduction="none")
         return (losses.view(-1, 2).mean(1) * weights).mean()
 
-    def values(self, output: Any) -> Any:
+    def values(self, output: Any, _batch: dict[str, Any], /) -> Any:
         """Outputs of a batch by window, of shape (2, positions): logits of starts, logits of ends."""
         import torch
 
         return torch.stack([output.start_logits, output.end_logits], dim=1)
+
+    def complete(self, ask: Ask, encoded: Sequence[Encoded], targets: Any) -> None:
+        """Nothing: steps train all of it."""
 
     def predict(self, tokenizer: Any, rows: pl.DataFrame, max_length: int, ask: Ask) -> pl.DataFrame:
         """``rows`` have the columns text (context), text2 (question); if known answer, answer_start, answers.

@@ -20,6 +20,7 @@ from s3_assets.student.balance import balanced
 from s3_assets.student.batches import collate, pieces, training_batches
 from s3_assets.student.best_epoch import BestEpoch, Rank
 from s3_assets.student.calibration import best_temperature, logs_of
+from s3_assets.student.contrastive import ContrastiveHead, as_classifier, contrastive_student
 from s3_assets.student.device import Device, share_the_processor
 from s3_assets.student.errors import StudentError
 from s3_assets.student.features import Embed
@@ -27,6 +28,7 @@ from s3_assets.student.frozen import fit_frozen
 from s3_assets.student.kinds import SingleStudent
 from s3_assets.student.label_head import LabelHead, label_numbers, refuse_labels
 from s3_assets.student.learning_rates import Trial, best_rate
+from s3_assets.student.logistic import USUAL
 from s3_assets.student.model import Student, fresh_student
 from s3_assets.student.span_head import SpanHead, refuse_answers
 from s3_assets.student.steps import planned_steps
@@ -101,10 +103,10 @@ def train_student(
     for questions with soft labels, class weights or a frozen student.
     """
     share_the_processor()
-    if qa is not None and spec.kind == "frozen":
+    if qa is not None and spec.kind != "fine_tuned":
         raise StudentError(
-            "student.kind: frozen students classify; questions need one of kind fine_tuned, as an answer is found by "
-            "training the encoder"
+            f"student.kind: {spec.kind} students classify; questions need one of kind fine_tuned, which finds where an "
+            "answer begins and ends"
         )
     if training.is_empty():
         raise StudentError(
@@ -138,7 +140,11 @@ def _fine_tuned(
         # Leaves the caller's random state as it was. One GPU is used, so one is named: torch warns when there are more.
         with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
             torch.manual_seed(seed)
-            return _fit(fresh_student(spec.weights, labels, spec.max_length, qa), rows, judging, options, seed)
+            if spec.kind != "contrastive":
+                return _fit(fresh_student(spec.weights, labels, spec.max_length, qa), rows, judging, options, seed)
+            head = ContrastiveHead(tuple(labels), USUAL if spec.strength is None else spec.strength)
+            student = contrastive_student(head, options)
+            return replace(_fit(student, rows, judging, options, seed), student=as_classifier(student, head))
 
     def trial(rows: pl.DataFrame, judging: pl.DataFrame, options: StudentSpec) -> Trial:
         done = train(rows, judging, options)
@@ -211,6 +217,8 @@ def _fit(
             if time.perf_counter() - shown > SECONDS_BETWEEN_PROGRESS:
                 shown = time.perf_counter()
                 log.info("training: epoch %d of %d, batch %d of %d", epoch, epochs, place, steps.per_epoch)
+        if not select.is_empty():
+            student.complete(rows, targets)
         # Read once an epoch: a GPU would have to be waited for at every step.
         total, (scores, measures) = sum(torch.stack(losses).tolist()), _score(student, select)
         history.append({"epoch": epoch, "training_loss": total / len(rows), **scores})
@@ -225,6 +233,7 @@ def _fit(
             break
     if kept:
         student.model.load_state_dict(kept)
+    student.complete(rows, targets)
     seconds, kept_epoch = time.perf_counter() - began, best.epoch or len(history)
     return TrainedStudent(
         student, len(history), kept_epoch, history, seconds, str(student.device), batch_size=steps.batch_size

@@ -219,8 +219,8 @@ class TaskSpec(QualitySections):
             raise ValueError("only kind qa has fields.answer; remove it or set kind: qa")
         if self.kind == "single" and self.contexts is not None:
             raise ValueError("kind single has no contexts; remove contexts")
-        if self.kind == "qa" and self.student.kind == "frozen":
-            raise ValueError("kind qa has no frozen student; remove student.kind")
+        if self.kind == "qa" and self.student.kind != "fine_tuned":
+            raise ValueError(f"kind qa has no {self.student.kind} student; remove student.kind")
         if self.kind == "qa" and self.student.class_weights != "none":
             raise ValueError("kind qa has no labels to weigh alike; remove student.class_weights")
         if self.kind == "qa" and self.verify.by != "nobody":

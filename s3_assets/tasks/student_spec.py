@@ -22,10 +22,11 @@ class StudentSpec(Section):
     """
 
     weights: str = "minilm"
-    kind: Literal["fine_tuned", "frozen"] = Field(
+    kind: Literal["fine_tuned", "contrastive", "frozen"] = Field(
         "fine_tuned",
-        description="frozen: the checkpoint is not trained, a logistic regression on its vectors of texts is; seconds "
-        "instead of minutes, for single texts and pairs.",
+        description="contrastive: trained by comparing rows, then a logistic regression on its vectors (SetFit), for "
+        "single texts and pairs; often better on some hundred rows. frozen: the checkpoint is not trained, only the "
+        "regression is; seconds instead of minutes.",
     )
     epochs: int = Field(3, gt=0)
     min_steps: int = Field(200, ge=0)
@@ -55,8 +56,9 @@ class StudentSpec(Section):
     strength: float | None = Field(
         None,
         gt=0,
-        description="Of a frozen student: inverse strength of the penalty (C of scikit-learn); null: chosen on "
-        "selecting gold, or where none selects on training rows held out.",
+        description="Of a frozen or contrastive student: inverse strength of the regression's penalty (C of "
+        "scikit-learn). null: of a frozen one chosen on selecting gold, or where none selects on training rows held "
+        "out; of a contrastive one 1.",
     )
     op_tags: dict[str, Any] = Field(
         {},
