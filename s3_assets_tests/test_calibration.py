@@ -99,6 +99,7 @@ def test_the_margin_is_to_the_best_other_label():
 # In the weights
 
 
+@pytest.mark.usefixtures("float32")
 def test_divided_logits_are_in_what_is_saved_and_predictions_stay(checkpoint, tmp_path):
     from transformers import pipeline
 
@@ -168,6 +169,7 @@ def test_students_that_answer_questions_are_not_calibrated(checkpoint):
 # On selecting gold
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("kind", ["fine_tuned", "frozen"])
 def test_a_student_that_is_too_sure_loses_less_on_selecting_gold(checkpoint, kind, monkeypatch):
     select, test = with_wrong(toy_rows(60, 1), 4), toy_rows(20, 2)

@@ -14,6 +14,7 @@ from s3_assets.export.folder import export_student
 from s3_assets.loop.best_student import choose_student
 from s3_assets.loop.fingerprints import loop_key
 from s3_assets.loop.steps import live_predictions
+from s3_assets.report.epochs_picture import epochs_figure
 from s3_assets.student.batches import encode
 from s3_assets.student.contrastive import ContrastiveHead, as_classifier, contrastive_student
 from s3_assets.student.errors import StudentError
@@ -106,7 +107,11 @@ def test_it_learns_and_is_a_standard_model(spec, tmp_path, pair):
     found = done.student.predict(test)
     assert found["correct"].mean() > 0.9
     assert [entry["epoch"] for entry in done.history] == list(range(1, 7))
-    assert done.history[-1]["training_loss"] < 0.5 * done.history[0]["training_loss"]
+    assert done.history[-1]["pair_loss"] < 0.5 * done.history[0]["pair_loss"]
+    losses, shares = epochs_figure(done.history, done.best_epoch).axes
+    assert losses.get_title(loc="left") == "loss of pairs, of gold in nats"
+    assert [line.get_label() for line in losses.lines[:2]] == ["training pairs", "selecting gold"]
+    assert shares.get_title(loc="left") == "selecting gold, %"
     assert done.history[done.best_epoch - 1]["select_accuracy"] > 0.9
     assert (done.batch_size, done.epochs) == (16, 6)
     done.student.save(tmp_path / "saved")

@@ -50,6 +50,7 @@ def run(code, folder, monkeypatch):
     return left
 
 
+@pytest.mark.usefixtures("float32")
 def test_a_single_task_loads_as_a_pipeline(single, tmp_path, monkeypatch):
     task, warehouse = single
     done = export_student(task, warehouse, tmp_path / "out")
@@ -67,6 +68,7 @@ def test_a_single_task_loads_as_a_pipeline(single, tmp_path, monkeypatch):
     assert done.model_bytes > 100_000
 
 
+@pytest.mark.usefixtures("float32")
 def test_a_pair_task_loads_as_a_pipeline(pair, tmp_path, monkeypatch):
     task, warehouse = pair
     export_student(task, warehouse, tmp_path / "out")

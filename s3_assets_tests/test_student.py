@@ -320,6 +320,7 @@ def test_a_failed_save_leaves_nothing(trained, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("float32")
 def test_saved_student_is_a_transformers_pipeline(trained, tmp_path):
     from transformers import pipeline
 

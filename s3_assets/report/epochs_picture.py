@@ -16,21 +16,25 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "training_loss": "training rows",
+    "pair_loss": "training pairs",
     "select_loss": "selecting gold",
     "select_accuracy": "right",
     "select_f1": "F1",
 }
-_LOSSES, _SHARES = ("training_loss", "select_loss"), ("select_accuracy", "select_f1")
+_LOSSES, _SHARES = ("training_loss", "pair_loss", "select_loss"), ("select_accuracy", "select_f1")
 
 
 def epochs_figure(history: Sequence[Mapping[str, Any]], kept: int) -> "Figure":
     """Losses by epoch, and beside them what of selecting gold is right, where any selects; a line at the epoch kept.
 
-    ``history`` has an entry per epoch: epoch, training_loss, select_loss, select_accuracy, of questions select_f1.
+    ``history`` has an entry per epoch: epoch, training_loss (of a contrastive student pair_loss), select_loss,
+    select_accuracy, of questions select_f1.
     """
     figure = new_figure(2.6)
     selects = history[0].get("select_accuracy") is not None
-    panels = [("loss, nats", 1, _LOSSES)]
+    panels: list[tuple[str, int, tuple[str, ...]]] = [
+        ("loss of pairs, of gold in nats" if "pair_loss" in history[0] else "loss, nats", 1, _LOSSES)
+    ]
     panels += [("selecting gold, %", 100, _SHARES)] if selects else []
     for place, (name, factor, measures) in enumerate(panels):
         axes = figure.add_axes((0.08 + 0.5 * place, 0.2, 0.4 if selects else 0.85, 0.68))

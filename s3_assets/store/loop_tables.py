@@ -130,8 +130,8 @@ LOOP_TABLES = (
             Column(
                 "history",
                 pl.String,
-                "JSON list per epoch, of a frozen student per strength: training loss (of a contrastive student "
-                "that of its pairs), selecting loss and accuracy, before logits are divided.",
+                "JSON list per epoch, of a frozen student per strength: training_loss (of a contrastive student "
+                "pair_loss), select_loss and select_accuracy, of questions select_f1; before logits are divided.",
             ),
             Column(
                 "steer_accuracy",

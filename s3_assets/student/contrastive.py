@@ -47,6 +47,7 @@ class ContrastiveHead:
     vectors: Features = field(default_factory=lambda: np.zeros((0, 0), np.float32), init=False)
 
     auto_model = "AutoModel"
+    loss_name = "pair_loss"
     ranks_by = "accuracy"
 
     @property

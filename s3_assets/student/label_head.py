@@ -24,6 +24,7 @@ class LabelHead:
     labels: tuple[str, ...]
 
     auto_model = "AutoModelForSequenceClassification"
+    loss_name = "training_loss"
     ranks_by = "accuracy"
 
     @property

@@ -40,6 +40,10 @@ class Head(Protocol):
         """What it may say of a row."""
 
     @property
+    def loss_name(self) -> str:
+        """What the loss of its training is called in the history."""
+
+    @property
     def measures(self) -> dict[str, str]:
         """Measures of predictions, each with the column it is the mean of."""
 

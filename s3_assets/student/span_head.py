@@ -42,6 +42,7 @@ class SpanHead:
 
     auto_model = "AutoModelForQuestionAnswering"
     labels = (ANSWER,)
+    loss_name = "training_loss"
     ranks_by = "f1"
 
     @property

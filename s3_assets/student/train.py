@@ -46,8 +46,9 @@ SECONDS_BETWEEN_PROGRESS = 10.0
 class TrainedStudent:
     """A trained student and how it got there.
 
-    ``history`` has one entry per epoch: epoch (from 1), training_loss, select_loss, select_accuracy; for
-    questions also select_f1, and accuracy is the share of exact matches. The three are null without selecting rows.
+    ``history`` has one entry per epoch: epoch (from 1), training_loss (of a contrastive student pair_loss, which is
+    ``ContrastiveHead.loss``), select_loss, select_accuracy; for questions also select_f1, and accuracy is the share of
+    exact matches. The three are null without selecting rows.
     ``seconds`` is wall time of training, loading excluded but for students of rates tried. A frozen student has no
     epochs: its history has one entry per strength of the penalty tried (``logistic.INVERSE_STRENGTHS`` in order),
     ``epochs`` is their number, ``best_epoch`` the one kept, and ``seconds`` include what its texts took to embed.
@@ -221,7 +222,7 @@ def _fit(
             student.complete(rows, targets)
         # Read once an epoch: a GPU would have to be waited for at every step.
         total, (scores, measures) = sum(torch.stack(losses).tolist()), _score(student, select)
-        history.append({"epoch": epoch, "training_loss": total / len(rows), **scores})
+        history.append({"epoch": epoch, student.head.loss_name: total / len(rows), **scores})
         log.info("training: epoch %d of %d, %s", epoch, epochs, _line(history[-1], time.perf_counter() - began))
         if select.is_empty():
             continue
@@ -281,4 +282,5 @@ def _line(entry: dict[str, float | int | None], seconds: float) -> str:
     selecting = "no selecting gold" if accuracy is None else f"selecting gold {100 * accuracy:.1f}% right"
     if f1 is not None:
         selecting += f", F1 {100 * f1:.1f}%"
-    return f"loss {entry['training_loss']:.3f}, {selecting}, {seconds:.0f} s so far"
+    loss = f"loss of pairs {entry['pair_loss']:.3f}" if "pair_loss" in entry else f"loss {entry['training_loss']:.3f}"
+    return f"{loss}, {selecting}, {seconds:.0f} s so far"
