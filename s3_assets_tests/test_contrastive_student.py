@@ -39,9 +39,8 @@ def checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def spec(checkpoint) -> StudentSpec:
-    return StudentSpec(
-        kind="contrastive", weights=str(checkpoint), epochs=6, min_steps=0, learning_rate=3e-3, max_length=32
-    )
+    declared = {"weights": str(checkpoint), "epochs": 6, "min_steps": 0, "learning_rate": 3e-3, "max_length": 32}
+    return StudentSpec(kind="contrastive", batch_size=16, **declared)
 
 
 def last_norm(student: Student, layers_after: int = 0) -> dict[str, np.ndarray]:

@@ -111,6 +111,10 @@ def test_without_selecting_rows_the_last_epoch_is_kept(spec):
         # Never larger than declared.
         (100, {"batch_size": 4}, (4, 25, 8)),
         (100, {"min_steps": 0}, (16, 7, 3)),
+        # Pairs are what a contrastive student learns from: its batches are larger, and stay.
+        (100, {"kind": "contrastive"}, (32, 4, 25)),
+        (2000, {"kind": "contrastive"}, (32, 63, 3)),
+        (100, {"kind": "contrastive", "batch_size": 16, "min_steps": 30}, (16, 7, 5)),
     ],
 )
 def test_small_sets_get_smaller_batches_then_more_epochs(rows, declared, planned):

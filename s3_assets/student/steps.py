@@ -32,10 +32,11 @@ def planned_steps(rows: int, spec: StudentSpec) -> Steps:
 
     Where they do not, batches are halved, to no fewer than ``FEWEST_ROWS`` rows, and then there are more epochs: it is
     steps at a low rate that keep trainings from ending where they began (Mosbach et al. 2021, "On the Stability of
-    Fine-tuning BERT"). Twice the steps of half the rows take 1.2 times as long.
+    Fine-tuning BERT"). Twice the steps of half the rows take 1.2 times as long. Batches of a contrastive student
+    are not halved: of half the rows a quarter of the pairs are left.
     """
     size = spec.batch_size
-    while spec.epochs * math.ceil(rows / size) < spec.min_steps and size > FEWEST_ROWS:
+    while spec.kind != "contrastive" and spec.epochs * math.ceil(rows / size) < spec.min_steps and size > FEWEST_ROWS:
         size = max(FEWEST_ROWS, size // 2)
     per_epoch = math.ceil(rows / size)
     return Steps(size, per_epoch, max(spec.epochs, math.ceil(spec.min_steps / per_epoch)))

