@@ -20,7 +20,7 @@ from s3_assets.student.batches import Ask, Encoded, encode
 from s3_assets.student.errors import StudentError
 from s3_assets.student.features import Features
 from s3_assets.student.label_head import LabelHead, label_columns, label_numbers
-from s3_assets.student.logistic import USUAL, Logistic, fitted
+from s3_assets.student.logistic import Logistic, fitted
 from s3_assets.student.mean_head import can_have_mean_head, classifier_on_mean
 from s3_assets.student.model import Student, student_with
 from s3_assets.student.targets import target_matrix
@@ -28,6 +28,10 @@ from s3_assets.tasks.student_spec import StudentSpec
 
 # Rows whose vectors are looked at for what the model is unable to say.
 ROWS_FOR_MEAN = 100
+
+# Inverse strength of the regression's penalty where none is declared. It is left to tell apart what lies apart already;
+# held down as usual, labels of many rows draw in those of others (100 rows of 10 labels: 71.3% right, at 30 77.6%).
+LIGHT = 30.0
 
 # Keeps a batch without pairs of one sort from dividing by 0.
 LEAST = 1e-6
@@ -42,7 +46,7 @@ class ContrastiveHead:
     """
 
     labels: tuple[str, ...]
-    inverse_strength: float = USUAL
+    inverse_strength: float = LIGHT
     _regression: Logistic | None = field(default=None, init=False)
     vectors: Features = field(default_factory=lambda: np.zeros((0, 0), np.float32), init=False)
 

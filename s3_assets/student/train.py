@@ -20,7 +20,7 @@ from s3_assets.student.balance import balanced
 from s3_assets.student.batches import collate, pieces, training_batches
 from s3_assets.student.best_epoch import BestEpoch, Rank
 from s3_assets.student.calibration import best_temperature, logs_of
-from s3_assets.student.contrastive import ContrastiveHead, as_classifier, contrastive_student
+from s3_assets.student.contrastive import LIGHT, ContrastiveHead, as_classifier, contrastive_student
 from s3_assets.student.device import Device, share_the_processor
 from s3_assets.student.errors import StudentError
 from s3_assets.student.features import Embed
@@ -28,7 +28,6 @@ from s3_assets.student.frozen import fit_frozen
 from s3_assets.student.kinds import SingleStudent
 from s3_assets.student.label_head import LabelHead, label_numbers, refuse_labels
 from s3_assets.student.learning_rates import Trial, best_rate
-from s3_assets.student.logistic import USUAL
 from s3_assets.student.model import Student, fresh_student
 from s3_assets.student.span_head import SpanHead, refuse_answers
 from s3_assets.student.steps import planned_steps
@@ -121,18 +120,19 @@ def train_student(
         if spec.class_weights != "none":
             raise StudentError("student.class_weights: questions have no labels to weigh alike; leave it out")
         refuse_answers(training, select)
-        return _fine_tuned(training, select, labels, spec, seed, qa)
+        return _by_steps(training, select, labels, spec, seed, qa)
     refuse_labels(training, select, labels)
     if spec.class_weights == "balanced":
         training = balanced(training)
     if spec.kind == "frozen":
         return _calibrated(_frozen(training, select, labels, spec, seed, vectors), select)
-    return _calibrated(_fine_tuned(training, select, labels, spec, seed, None), select)
+    return _calibrated(_by_steps(training, select, labels, spec, seed, None), select)
 
 
-def _fine_tuned(
+def _by_steps(
     training: pl.DataFrame, select: pl.DataFrame, labels: Sequence[str], spec: StudentSpec, seed: int, qa: QaSpec | None
 ) -> TrainedStudent:
+    """A student whose weights are trained: a fine-tuned or a contrastive one."""
     began = time.perf_counter()
 
     def train(rows: pl.DataFrame, judging: pl.DataFrame, options: StudentSpec) -> TrainedStudent:
@@ -143,7 +143,7 @@ def _fine_tuned(
             torch.manual_seed(seed)
             if spec.kind != "contrastive":
                 return _fit(fresh_student(spec.weights, labels, spec.max_length, qa), rows, judging, options, seed)
-            head = ContrastiveHead(tuple(labels), USUAL if spec.strength is None else spec.strength)
+            head = ContrastiveHead(tuple(labels), LIGHT if spec.strength is None else spec.strength)
             student = contrastive_student(head, options)
             return replace(_fit(student, rows, judging, options, seed), student=as_classifier(student, head))
 
@@ -208,7 +208,7 @@ def _fit(
             for piece in pieces(numbers, lengths, student.device.tokens):
                 batch = collate(student.tokenizer, [rows[number] for number in piece], device)
                 loss = student.loss(batch, targets[piece])
-                # The gradient of the batch's mean, whatever the pieces.
+                # The gradient of the batch's mean, whatever the pieces; of a contrastive student of the pairs in each.
                 (loss * (len(piece) / len(numbers))).backward()
                 losses.append(loss.detach() * len(piece))
             torch.nn.utils.clip_grad_norm_(student.model.parameters(), LARGEST_GRADIENT_NORM)

@@ -63,7 +63,7 @@ class StudentSpec(Section):
         gt=0,
         description="Of a frozen or contrastive student: inverse strength of the regression's penalty (C of "
         "scikit-learn). null: of a frozen one chosen on selecting gold, or where none selects on training rows held "
-        "out; of a contrastive one 1.",
+        "out; of a contrastive one 30.",
     )
     op_tags: dict[str, Any] = Field(
         {},
