@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from s3_assets.report.epochs_picture import epochs_figure
 from s3_assets.student import train as training
 from s3_assets.student.batches import encode
 from s3_assets.student.contrastive import ContrastiveHead, as_classifier, contrastive_student
+from s3_assets.student.device import CPU_TOKENS
 from s3_assets.student.errors import StudentError
 from s3_assets.student.load import load_student
 from s3_assets.student.model import Student, quiet
@@ -244,6 +246,26 @@ def test_inputs_keep_their_order(spec):
     alone = [student.predict(rows[place : place + 1])["probability"][0] for place in range(0, 90, 15)]
     assert student.predict(rows)["probability"].to_list()[::15] == pytest.approx(alone, abs=1e-5)
     assert encoded[3] == encode(student.tokenizer, rows[3:4], 32)[0]
+
+
+def test_rows_of_a_batch_are_compared_whole(spec, monkeypatch):
+    """Also where a processor is otherwise given fewer tokens at once."""
+    rows = toy_rows(128, 0).with_columns(text=pl.col("text") + " the film" * 20)
+    seen: list[int] = []
+    loss = Student.loss
+
+    def noted(student: Student, batch: dict[str, Any], targets: Any) -> Any:
+        seen.append(batch["input_ids"].numel())
+        return loss(student, batch, targets)
+
+    monkeypatch.setattr(Student, "loss", noted)
+    train_student(rows, rows.clear(), LABELS, spec.model_copy(update={"epochs": 1, "batch_size": 64}), 0)
+    assert seen == [64 * 32] * 2
+    assert seen[0] > CPU_TOKENS
+    seen.clear()
+    tuned = spec.model_copy(update={"kind": "fine_tuned", "epochs": 1, "batch_size": 64})
+    train_student(rows, rows.clear(), LABELS, tuned, 0)
+    assert seen == [CPU_TOKENS] * 4
 
 
 # The loop

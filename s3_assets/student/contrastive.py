@@ -52,6 +52,7 @@ class ContrastiveHead:
 
     auto_model = "AutoModel"
     loss_name = "pair_loss"
+    compares_rows = True
     ranks_by = "accuracy"
 
     @property

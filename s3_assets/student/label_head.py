@@ -25,6 +25,7 @@ class LabelHead:
 
     auto_model = "AutoModelForSequenceClassification"
     loss_name = "training_loss"
+    compares_rows = False
     ranks_by = "accuracy"
 
     @property

@@ -44,6 +44,10 @@ class Head(Protocol):
         """What the loss of its training is called in the history."""
 
     @property
+    def compares_rows(self) -> bool:
+        """Whether the loss is of rows with one another, so that those of a batch are better run together."""
+
+    @property
     def measures(self) -> dict[str, str]:
         """Measures of predictions, each with the column it is the mean of."""
 

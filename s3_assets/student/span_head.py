@@ -43,6 +43,7 @@ class SpanHead:
     auto_model = "AutoModelForQuestionAnswering"
     labels = (ANSWER,)
     loss_name = "training_loss"
+    compares_rows = False
     ranks_by = "f1"
 
     @property

@@ -196,6 +196,7 @@ def _fit(
     lengths = [len(row["input_ids"]) for row in rows]
     steps = planned_steps(len(rows), spec)
     epochs = steps.epochs
+    tokens = student.device.tokens_compared if student.head.compares_rows else student.device.tokens
     if (steps.batch_size, epochs) != (spec.batch_size, spec.epochs):
         log.info("training: %d epochs in batches of %d, for %d steps", epochs, steps.batch_size, steps.total)
     optimizer, schedule = _optimizer(student.model, spec, steps.total)
@@ -205,7 +206,7 @@ def _fit(
         student.model.train()
         losses, shown = [], time.perf_counter()
         for place, numbers in enumerate(training_batches(lengths, steps.batch_size, rng), start=1):
-            for piece in pieces(numbers, lengths, student.device.tokens):
+            for piece in pieces(numbers, lengths, tokens):
                 batch = collate(student.tokenizer, [rows[number] for number in piece], device)
                 loss = student.loss(batch, targets[piece])
                 # The gradient of the batch's mean, whatever the pieces; of a contrastive student of the pairs in each.
