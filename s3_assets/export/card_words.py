@@ -217,14 +217,12 @@ def model_limits(facts: ExportFacts, found: Agreement | None) -> list[str]:
     else:
         said.append("It gives one of its labels to every text, also to one that none of them fits.")
     if found is not None or facts.contrastive:
-        compared = (
-            ""
-            if found is None
-            else (
+        compared = ""
+        if found is not None:
+            compared = (
                 f" Asked about {number(found.texts)} texts of gold, it predicts what the student predicts for "
                 f"{number(found.same)}; probabilities differ by {found.largest:.1g} at most."
             )
-        )
         said.append(
             "The student is a regression on the mean of its encoder's vectors. Here it is a classifier of transformers "
             f"with one layer more, which computes that mean.{compared} The layer's weights are made, not trained: "
